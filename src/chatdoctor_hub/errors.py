@@ -1,0 +1,128 @@
+"""Every error this package raises on purpose.
+
+    ChatDoctorError
+    ├── DataError
+    │   ├── DataNotFoundError      (FileNotFoundError)   a file of data is not there or cannot be read
+    │   └── DataFormatError        (ValueError)          a file or value has another layout than expected
+    ├── PromptError
+    │   ├── UnknownPromptError     (LookupError)         no prompt pair of that id
+    │   └── PromptDigestError      (ValueError)          a stored prompt differs from its digest
+    ├── ConfigError                (ValueError)          one or more settings are wrong; all are listed
+    ├── ModelError
+    │   ├── ModelNotFoundError     (FileNotFoundError)   no such model, on disk or in the Hub's cache
+    │   └── ModelFormatError       (ValueError)          the model or its tokenizer cannot be used here
+    ├── ReleaseError
+    │   ├── ReleaseNotFoundError   (FileNotFoundError)   the folder is no release
+    │   └── ReleaseFormatError     (ValueError)          the release has gaps or cannot be trusted
+    ├── GenerationError            (RuntimeError)        a model could not answer
+    │   └── ContextLengthError     (ValueError)          the prompt does not fit the model's context
+    ├── MissingExtraError          (ImportError)         an optional dependency is not installed
+    └── DiskSpaceError             (OSError)             too little room to finish what was asked
+
+A message is one sentence: what was expected, what was found, what to do. It never holds patients' words.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ChatDoctorError",
+    "ConfigError",
+    "ContextLengthError",
+    "DataError",
+    "DataFormatError",
+    "DataNotFoundError",
+    "DiskSpaceError",
+    "GenerationError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "PromptDigestError",
+    "PromptError",
+    "ReleaseError",
+    "ReleaseFormatError",
+    "ReleaseNotFoundError",
+    "UnknownPromptError",
+]
+
+
+class ChatDoctorError(Exception):
+    """Base of all errors of this package."""
+
+    def __str__(self) -> str:
+        # OSError, FileNotFoundError and KeyError format their arguments in ways of their own.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class DataError(ChatDoctorError):
+    """Data could not be used."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """A file of data does not exist or cannot be read."""
+
+
+class DataFormatError(DataError, ValueError):
+    """A file or a value has another layout than the one expected."""
+
+
+class PromptError(ChatDoctorError):
+    """A prompt pair could not be used."""
+
+
+class UnknownPromptError(PromptError, LookupError):
+    """There is no prompt pair of that id."""
+
+
+class PromptDigestError(PromptError, ValueError):
+    """A stored prompt does not have the digest that was recorded for it."""
+
+
+class ConfigError(ChatDoctorError, ValueError):
+    """One or more settings are wrong; the message lists all of them."""
+
+
+class ModelError(ChatDoctorError):
+    """A model could not be used."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no such model, neither as a folder nor in the Hub's cache."""
+
+
+class ModelFormatError(ModelError, ValueError):
+    """A model or its tokenizer lacks something that is needed here."""
+
+
+class ReleaseError(ChatDoctorError):
+    """A release folder could not be used."""
+
+
+class ReleaseNotFoundError(ReleaseError, FileNotFoundError):
+    """The folder is not a release."""
+
+
+class ReleaseFormatError(ReleaseError, ValueError):
+    """The release has gaps, or does not match its own records."""
+
+
+class GenerationError(ChatDoctorError, RuntimeError):
+    """A model could not answer."""
+
+
+class ContextLengthError(GenerationError, ValueError):
+    """The prompt and the room for the answer do not fit the model's context."""
+
+
+class MissingExtraError(ChatDoctorError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"This needs the package {package!r}, which is not installed; "
+            f"run: pip install 'chatdoctor-hub[{extra}]'"
+        )
+
+
+class DiskSpaceError(ChatDoctorError, OSError):
+    """There is too little free disk space for what was asked."""
