@@ -15,7 +15,7 @@ __all__ = ["Dialogue", "Role", "Turn"]
 Role = Literal["system", "patient", "doctor"]
 
 _TO_HUB = {"system": "system", "patient": "user", "doctor": "assistant"}
-_FROM_HUB = {"system": "system", "user": "patient", "assistant": "doctor", "patient": "patient", "doctor": "doctor"}
+_FROM_HUB = {hub: ours for ours, hub in _TO_HUB.items()} | {"patient": "patient", "doctor": "doctor"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Turn:
             )
         if not isinstance(self.content, str):
             raise DataFormatError(
-                f"Expected the content of a {self.role} turn to be text, found {type(self.content).__name__}; "
-                "turn it into a string first."
+                f"Expected the content of a {self.role} turn to be text, found "
+                f"{type(self.content).__name__}; turn it into a string first."
             )
         stripped = self.content.strip()
         if not stripped:
@@ -95,7 +95,9 @@ class Dialogue:
     def digest(self) -> str:
         """sha256 (hex) of the roles and words alone; id, source and topic do not count."""
         pairs = [[turn.role, turn.content] for turn in self.turns]
-        return hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(
+            json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        ).hexdigest()
 
     def to_messages(self) -> list[dict[str, str]]:
         """The Hub's `messages` format: `{"role": "user" | "assistant" | "system", "content": …}`."""
