@@ -120,9 +120,7 @@ class PromptPair:
         form: Form = "serving",
     ) -> str:
         """The text a model is to continue: `messages` in the given form and the cue for the doctor."""
-        ready = (
-            self.render_serving(messages) if form == "serving" else self.render_training_messages(messages)
-        )
+        to_form = self.render_serving if form == "serving" else self.render_training_messages
         return render(to_form(messages), template_of(tokenizer, self.layout, form), tokenizer, cue=True)
 
     def training_template(self, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
@@ -179,8 +177,8 @@ class PromptPair:
             if text != made or _sha256(text) != sha256:
                 raise PromptDigestError(
                     f"{where}: expected the {form} form of prompt {pair.id} to have sha256 "
-                    f"{str(sha256)[:12]}…, found {_sha256(made)[:12]}…; the prompt was changed after the release was made: "
-                    "fetch or make the release again."
+                    f"{str(sha256)[:12]}…, found {_sha256(made)[:12]}…; the prompt was changed "
+                    "after the release was made: fetch or make the release again."
                 )
         return pair
 
