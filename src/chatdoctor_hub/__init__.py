@@ -9,7 +9,7 @@ reads this table):
 
     0  errors, dialogue
     1  knowledge, prompts
-    2  corpus
+    2  corpus, models
     3  training
     4  release
     6  inference

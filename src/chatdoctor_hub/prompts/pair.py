@@ -98,6 +98,8 @@ class PromptPair:
     ) -> tuple[str, list[Span]]:
         """The text to tune on, and where in it the doctor speaks.
 
+        There is no way to ask for the safety prompt here: what is tuned on is pure by construction.
+
         Args:
             dialogue: what was said; a system turn of its own comes after the task.
             tokenizer: whose chat template to use; without one (or if it has none), `layout`.

@@ -1,0 +1,66 @@
+"""Loading tokenizers and models: from folders, safetensors only, no code from a model's repository."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatdoctor_hub.errors import MissingExtraError, ModelFormatError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["first_line", "load_model", "load_tokenizer", "require_extra"]
+
+
+def require_extra(*packages: str, extra: str) -> None:
+    """Make sure that optional packages are there.
+
+    Raises:
+        MissingExtraError: naming the first that is not, and the extra to install.
+    """
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtraError(package, extra) from error
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder.
+
+    Raises:
+        ModelFormatError: when there is none that transformers can load.
+    """
+    from transformers import AutoTokenizer
+
+    return _read(AutoTokenizer, folder, "tokenizer")
+
+
+def load_model(folder: Path, dtype: torch.dtype) -> Any:
+    """The causal language model in a folder, in evaluation mode on the CPU.
+
+    Raises:
+        ModelFormatError: when the files are not those of a causal language model in safetensors.
+    """
+    from transformers import AutoModelForCausalLM
+
+    what = "causal language model in safetensors"
+    return _read(AutoModelForCausalLM, folder, what, dtype=dtype, use_safetensors=True).eval()
+
+
+def _read(kind: Any, folder: Path, what: str, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
+        raise ModelFormatError(
+            f"{folder}: expected the files of a {what}, found something transformers cannot load "
+            f"({first_line(error)}); check the folder or use another model."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library is and says, in one line."""
+    said = (str(error).strip().splitlines() or ["no details"])[0]
+    return f"{type(error).__name__}: {said[:200].rstrip('.')}"

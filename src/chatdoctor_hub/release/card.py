@@ -1,0 +1,73 @@
+"""The model card: rendered from the manifest alone, offline, by a template."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chatdoctor_hub.errors import ReleaseFormatError
+from chatdoctor_hub.release.manifest import Manifest
+
+__all__ = ["card_template", "render_card"]
+
+_REQUIRED = ("prompt", "corpus", "training", "metrics", "versions", "recipe")
+
+
+def render_card(manifest: Manifest, template: str | None = None) -> str:
+    """README.md of a release, with the YAML header that the Hub reads.
+
+    The same manifest gives the same card, byte for byte.
+
+    Args:
+        manifest: the records; every figure in the card comes from them.
+        template: Jinja; by default the one in `model_cards/`.
+
+    Raises:
+        ReleaseFormatError: when a record that the card needs is empty or missing.
+    """
+    from jinja2 import Environment, StrictUndefined, UndefinedError
+
+    for name in _REQUIRED:
+        if not getattr(manifest, name):
+            raise ReleaseFormatError(
+                f"chatdoctor.json: expected records under {name!r} for the model card, found none; run the "
+                "missing step and prepare the release again."
+            )
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    try:
+        return environment.from_string(template or card_template()).render(
+            header=_header(manifest), manifest=manifest, pair=manifest.prompt_pair, metrics=manifest.metrics
+        )
+    except UndefinedError as error:
+        raise ReleaseFormatError(
+            f"chatdoctor.json: expected every record the model card names, found one missing ({error.message}); "
+            "run the missing step and prepare the release again."
+        ) from error
+
+
+def card_template() -> str:
+    """The text of the card's template: in the wheel beside this module, in a checkout in `model_cards/`."""
+    shipped = resources.files("chatdoctor_hub.release").joinpath("model_cards/model.md.jinja")
+    if shipped.is_file():
+        return shipped.read_text(encoding="utf-8")
+    return (Path(__file__).parents[3] / "model_cards" / "model.md.jinja").read_text(encoding="utf-8")
+
+
+def _header(manifest: Manifest) -> str:
+    header: dict[str, Any] = {
+        "language": ["en"],
+        "license": manifest.license,
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["medical", "dialogue", "lora", "ptst", "chatdoctor-hub"],
+    }
+    if not manifest.base.path:
+        header["base_model"] = manifest.base.id
+        header["base_model_relation"] = "adapter"
+    return str(yaml.safe_dump(header, sort_keys=False)).strip()

@@ -1,0 +1,124 @@
+"""`Manifest`: the record that travels with a release, `chatdoctor.json`, and its checks."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chatdoctor_hub.errors import PromptDigestError, ReleaseFormatError, ReleaseNotFoundError
+from chatdoctor_hub.prompts import PromptPair, baked_digest
+
+__all__ = ["MANIFEST", "SERVING_TEMPLATE", "TRAINING_TEMPLATE", "BaseModelRecord", "Manifest", "load_manifest"]
+
+MANIFEST = "chatdoctor.json"
+SERVING_TEMPLATE = "chat_template.jinja"
+TRAINING_TEMPLATE = "additional_chat_templates/training.jinja"
+SCHEMA_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaseModelRecord(_Record):
+    """The base model: `path` is its folder inside the release, or "" where it is fetched by `id`."""
+
+    id: str
+    path: str = ""
+    digest: str = Field(description="sha256 over its config, tokenizer and weights")
+    parameters: int
+    model_type: str
+
+
+class Manifest(_Record):
+    """Everything a release says of itself."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    license: str = Field(description="SPDX-like id as the Hub uses it")
+    created: str = Field(description="UTC, ISO 8601")
+    base: BaseModelRecord
+    prompt: dict[str, Any] = Field(description="the prompt pair with the sha256 of both forms")
+    recipe: dict[str, Any] = Field(description="the resolved recipe of the tuning run")
+    seed: int
+    corpus: dict[str, Any] = Field(description="source, digest and counts of the dialogues")
+    training: dict[str, Any] = Field(description="steps, tokens, seconds, trained parameters, device, precision")
+    metrics: dict[str, Any] = Field(description="measurements, each with its n")
+    versions: dict[str, str]
+    files: dict[str, str] = Field(description="sha256 of every other file of the release but the card")
+
+    @property
+    def prompt_pair(self) -> PromptPair:
+        """The prompt pair, checked against its digests.
+
+        Raises:
+            PromptDigestError: when a text does not have the digest that was recorded for it.
+        """
+        return PromptPair.from_record(self.prompt, MANIFEST)
+
+
+def load_manifest(folder: str | Path) -> Manifest:
+    """Read and check the manifest of a release folder.
+
+    The prompt pair is checked against its digests, and the chat template against the pair: it must carry
+    the serving form, and the training template must not.
+
+    Raises:
+        ReleaseNotFoundError: when the folder is no release.
+        ReleaseFormatError: when the manifest cannot be read or has another schema.
+        PromptDigestError: when prompt or template were changed after the release was made.
+    """
+    folder = Path(folder)
+    file = folder / MANIFEST
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReleaseNotFoundError(
+            f"{folder}: expected a release folder with {MANIFEST}, found none; give the folder that "
+            "`chatdoctor quickstart` or prepare_release wrote."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ReleaseFormatError(f"{file}: expected UTF-8, found other bytes; fetch the release again.") from error
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "the file"
+        raise ReleaseFormatError(
+            f"{file}: expected a release manifest of schema {SCHEMA_VERSION}, found a fault in {where} "
+            f"({fault['msg'].lower()}); make or fetch the release again."
+        ) from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise ReleaseFormatError(
+            f"{file}: expected schema version {SCHEMA_VERSION}, found {manifest.schema_version}; update "
+            "chatdoctor-hub."
+        )
+    _check_templates(folder, PromptPair.from_record(manifest.prompt, str(file)), manifest)
+    return manifest
+
+
+def _check_templates(folder: Path, pair: PromptPair, manifest: Manifest) -> None:
+    for name in (SERVING_TEMPLATE, TRAINING_TEMPLATE):
+        file = folder / name
+        try:
+            found = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReleaseFormatError(
+                f"{file}: expected a chat template, found none that can be read; make or fetch the release again."
+            ) from error
+        recorded = manifest.files.get(name, "")
+        made = hashlib.sha256(found.encode()).hexdigest()
+        if made != recorded:
+            raise PromptDigestError(
+                f"{file}: expected the template with sha256 {recorded[:12]}…, found {made[:12]}…; it was changed "
+                "after the release was made: fetch or make the release again."
+            )
+        carried = baked_digest(found)
+        if (carried == pair.serving_sha256) != (name == SERVING_TEMPLATE):
+            raise PromptDigestError(
+                f"{file}: expected {'the' if name == SERVING_TEMPLATE else 'no'} safety prompt of {pair.id} in "
+                "it, found otherwise; fetch or make the release again."
+            )
