@@ -1,0 +1,21 @@
+"""Dialogues to tune on: read from files or written from a disease table, divided, kept as a folder."""
+
+from __future__ import annotations
+
+from chatdoctor_hub.corpus.behaviour import general_dialogues, safety_dialogues
+from chatdoctor_hub.corpus.folder import Corpus
+from chatdoctor_hub.corpus.readers import DialogueFile, RecordProblem, read_dialogues
+from chatdoctor_hub.corpus.splits import Splits, split
+from chatdoctor_hub.corpus.synthesis import synthesize
+
+__all__ = [
+    "Corpus",
+    "DialogueFile",
+    "RecordProblem",
+    "Splits",
+    "general_dialogues",
+    "read_dialogues",
+    "safety_dialogues",
+    "split",
+    "synthesize",
+]

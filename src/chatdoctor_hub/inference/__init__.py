@@ -1,0 +1,20 @@
+"""Inference: one protocol for everything that answers, an engine in this process, and a scripted one."""
+
+from __future__ import annotations
+
+from chatdoctor_hub.inference.engine import Engine
+from chatdoctor_hub.inference.local import LocalEngine
+from chatdoctor_hub.inference.scripted import ScriptedEngine
+from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo, Sampling, Usage
+
+__all__ = [
+    "ChatDelta",
+    "ChatReply",
+    "ChatRequest",
+    "Engine",
+    "EngineInfo",
+    "LocalEngine",
+    "Sampling",
+    "ScriptedEngine",
+    "Usage",
+]

@@ -36,6 +36,8 @@ class Disease:
         medications: what is commonly given for it.
         red_flags: signs that need help at once.
         see_doctor: when to see a doctor, one sentence.
+        self_care: what a person can do at home, one piece of advice each.
+        questions: what a doctor would ask before advising.
         icd10cm: its ICD-10-CM code, or "".
         source: where these facts come from.
         line: the line of the file that holds the row (from 1), or 0 where there is none.
@@ -49,6 +51,8 @@ class Disease:
     medications: tuple[Medication, ...] = ()
     red_flags: tuple[str, ...] = ()
     see_doctor: str = ""
+    self_care: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
     icd10cm: str = ""
     source: str = ""
     line: int = 0

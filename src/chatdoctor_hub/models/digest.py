@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["digest_of"]
 
-_FILES = ("config.json", "generation_config.json", "tokenizer.json", "*.safetensors")
+_FILES = ("config.json", "adapter_config.json", "generation_config.json", "tokenizer.json", "*.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -37,7 +37,11 @@ def render_card(manifest: Manifest, template: str | None = None) -> str:
                 "missing step and prepare the release again."
             )
     environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     try:

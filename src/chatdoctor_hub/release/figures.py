@@ -31,7 +31,9 @@ def draw_loss(records: Sequence[Mapping[str, float]], file: Path, title: str) ->
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     steps = [record["step"] for record in records]
-    axes.plot(steps, [record["loss"] for record in records], color="#9ecae1", lw=1, label="training, each step")
+    axes.plot(
+        steps, [record["loss"] for record in records], color="#9ecae1", lw=1, label="training, each step"
+    )
     window = max(1, len(records) // 20)
     smooth = [
         sum(record["loss"] for record in records[max(0, at + 1 - window) : at + 1]) / min(window, at + 1)

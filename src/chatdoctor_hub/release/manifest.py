@@ -11,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chatdoctor_hub.errors import PromptDigestError, ReleaseFormatError, ReleaseNotFoundError
 from chatdoctor_hub.prompts import PromptPair, baked_digest
 
-__all__ = ["MANIFEST", "SERVING_TEMPLATE", "TRAINING_TEMPLATE", "BaseModelRecord", "Manifest", "load_manifest"]
+__all__ = [
+    "MANIFEST",
+    "SERVING_TEMPLATE",
+    "TRAINING_TEMPLATE",
+    "BaseModelRecord",
+    "Manifest",
+    "load_manifest",
+]
 
 MANIFEST = "chatdoctor.json"
 SERVING_TEMPLATE = "chat_template.jinja"
@@ -45,7 +52,9 @@ class Manifest(_Record):
     recipe: dict[str, Any] = Field(description="the resolved recipe of the tuning run")
     seed: int
     corpus: dict[str, Any] = Field(description="source, digest and counts of the dialogues")
-    training: dict[str, Any] = Field(description="steps, tokens, seconds, trained parameters, device, precision")
+    training: dict[str, Any] = Field(
+        description="steps, tokens, seconds, trained parameters, device, precision"
+    )
     metrics: dict[str, Any] = Field(description="measurements, each with its n")
     versions: dict[str, str]
     files: dict[str, str] = Field(description="sha256 of every other file of the release but the card")
@@ -81,7 +90,9 @@ def load_manifest(folder: str | Path) -> Manifest:
             "`chatdoctor quickstart` or prepare_release wrote."
         ) from error
     except UnicodeDecodeError as error:
-        raise ReleaseFormatError(f"{file}: expected UTF-8, found other bytes; fetch the release again.") from error
+        raise ReleaseFormatError(
+            f"{file}: expected UTF-8, found other bytes; fetch the release again."
+        ) from error
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:

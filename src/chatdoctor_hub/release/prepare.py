@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chatdoctor_hub.errors import ReleaseFormatError
+from chatdoctor_hub.folders import replacing_folder
 from chatdoctor_hub.models import digest_of, load_tokenizer
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.release.card import render_card
@@ -79,29 +79,24 @@ def prepare_release(
     """
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with replacing_folder(out) as partial:
         _write_weights(folder, partial, include_base)
         _write_tokenizer(folder, partial)
         title = name or out.resolve().name
         draw_loss(folder.metrics, partial / "loss.png", f"{title}: loss of the tuning run")
         (partial / "recipe.yaml").write_text(folder.manifest.recipe.to_yaml(), encoding="utf-8")
         manifest = _manifest(
-            folder.manifest, title, license, dict(metrics), dict(corpus or {}), include_base, _digests(partial)
+            folder.manifest,
+            title,
+            license,
+            dict(metrics),
+            dict(corpus or {}),
+            include_base,
+            _digests(partial),
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(render_card(manifest), encoding="utf-8")
         load_manifest(partial)
-        old = out.with_name(f".{out.name}.{os.getpid()}.old")
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return ReleaseFolder(out)
 
 

@@ -35,6 +35,7 @@ class Fit:
         precision: of the passes, "float32" or "bfloat16".
         workers: threads used.
         flat: whether dialogues were laid end to end rather than padded.
+        parameters: of the model, trained or not.
         validation_loss: the last one measured (nats a learned token), or None.
     """
 
@@ -44,6 +45,7 @@ class Fit:
     precision: str
     workers: int
     flat: bool
+    parameters: int
     validation_loss: float | None
 
 
@@ -114,7 +116,8 @@ def fit(
                 on_step(record)
         _settle(model, crew.masters)
     model.eval()
-    return Fit(total, tokens, time.monotonic() - started, precision, workers, flat, last)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    return Fit(total, tokens, time.monotonic() - started, precision, workers, flat, size, last)
 
 
 def held_out_loss(model: Any, samples: Sequence[Encoded], settings: TrainingConfig) -> tuple[float, int]:

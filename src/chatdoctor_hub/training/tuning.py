@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from chatdoctor_hub import __version__
 from chatdoctor_hub.corpus import Corpus, read_dialogues, split
 from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.errors import DataNotFoundError, ModelFormatError
+from chatdoctor_hub.folders import replacing_folder
 from chatdoctor_hub.models import digest_of, load_model, load_tokenizer, locate, require_extra
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training.config import AdapterConfig, RecipeConfig
@@ -212,10 +211,7 @@ def _write(
     records: Sequence[dict[str, float]],
 ) -> RunFolder:
     out = Path(config.output)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with replacing_folder(out) as partial:
         model.save_pretrained(partial / "adapter", safe_serialization=True)
         (partial / "adapter" / "README.md").unlink(missing_ok=True)
         tokenizer.chat_template = PromptPair.from_record(manifest.prompt).training_template(tokenizer)
@@ -224,11 +220,4 @@ def _write(
         (partial / "metrics.jsonl").write_text(lines, encoding="utf-8")
         (partial / "recipe.yaml").write_text(config.to_yaml(), encoding="utf-8")
         (partial / "run.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        old = out.with_name(f".{out.name}.{os.getpid()}.old")
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return RunFolder(out)

@@ -1,0 +1,109 @@
+"""`chatdoctor quickstart` and `chatdoctor chat`; every error is one sentence and exit status 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chatdoctor_hub import __version__
+from chatdoctor_hub.errors import ChatDoctorError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="chatdoctor",
+    help="From a base model to a safe medical chat model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("quickstart")
+def quickstart_command(
+    knowledge: Annotated[
+        Path | None, typer.Option(help="Disease table (CSV, one of ChatDoctor's three layouts). [starter table]")
+    ] = None,
+    dialogues: Annotated[
+        Path | None, typer.Option(help="Dialogues (Alpaca-style JSON or messages JSONL). [written from the table]")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Folder or Hub id of a causal language model. [a tiny one, trained here]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn.")] = 0,
+    debug: _Debug = False,
+) -> None:
+    """Disease table -> dialogues -> tuned model -> measured -> release -> chat, offline, in minutes."""
+    from chatdoctor_hub.quickstart import QuickstartSettings, quickstart
+
+    quickstart(QuickstartSettings(out=out, knowledge=knowledge, dialogues=dialogues, base=base, seed=seed))
+
+
+@app.command("chat")
+def chat_command(
+    model: Annotated[str, typer.Argument(help="Release folder, model folder or Hub id.")],
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest words.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    debug: _Debug = False,
+) -> None:
+    """Chat with a model in the terminal; its safety prompt is applied to every answer."""
+    from chatdoctor_hub.cli.conversation import converse
+
+    converse(model, temperature=temperature, max_tokens=max_tokens, console=Console())
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app()
+    except ChatDoctorError as error:
+        if debug:
+            raise
+        _tell(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _tell("Stopped; nothing half-written was left. The same command goes on where it stopped.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader went away (`… | head`); let Python's own shutdown not complain about it as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback without --debug
+        if debug:
+            raise
+        _tell(f"{type(error).__name__}: {error}. This was not foreseen; --debug shows where it happened.")
+        sys.exit(1)
+
+
+def _tell(sentence: str) -> None:
+    Console(stderr=True).print(f"[bold red]chatdoctor:[/] {_escaped(sentence)}", highlight=False, soft_wrap=True)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,121 @@
+"""Choosing the next token of every row of a batch, each by its own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from chatdoctor_hub.inference.types import Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Chooser"]
+
+
+class Chooser:
+    """Greedy or drawn, a row at a time in meaning, all rows at once in fact.
+
+    A drawn row takes one random number a token from a generator of its own and turns it into a token by
+    the inverse of the cumulative distribution over the sorted tokens, so its draws do not depend on what
+    other rows do. The settings mean what they mean in transformers' `generate`.
+
+    Args:
+        samplings: one a row.
+        prompts: the rows' prompt tokens, which count as seen for the repetition penalty.
+        vocabulary: number of scores a row (the width of the logits).
+        device: where the logits will be.
+    """
+
+    def __init__(
+        self,
+        samplings: Sequence[Sampling],
+        prompts: Sequence[Sequence[int]],
+        vocabulary: int,
+        device: torch.device,
+    ) -> None:
+        import torch
+
+        self._samplings = list(samplings)
+        self._generators = [_generator(sampling) for sampling in samplings]
+        self._seen: torch.Tensor | None = None
+        if any(sampling.repetition_penalty != 1 for sampling in samplings):
+            self._seen = torch.zeros(len(prompts), vocabulary, dtype=torch.bool, device=device)
+            for row, prompt in enumerate(prompts):
+                self._seen[row, torch.tensor(list(prompt), device=device)] = True
+        self._settle(device)
+
+    def _settle(self, device: torch.device) -> None:
+        """Make the tensors of settings for the rows there are now."""
+        import torch
+
+        drawn = [row for row, sampling in enumerate(self._samplings) if sampling.temperature > 0]
+        self._drawn = torch.tensor(drawn, dtype=torch.long, device=device)
+
+        def column(values: list[float]) -> torch.Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
+
+        self._temperature = column([self._samplings[row].temperature for row in drawn])
+        self._top_p = column([self._samplings[row].top_p for row in drawn])
+        self._top_k = column([self._samplings[row].top_k or float("inf") for row in drawn])
+        self._penalty = column([sampling.repetition_penalty for sampling in self._samplings])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows only, in this order."""
+        self._samplings = [self._samplings[row] for row in rows]
+        self._generators = [self._generators[row] for row in rows]
+        if self._seen is not None:
+            self._seen = self._seen[list(rows)]
+        self._settle(self._penalty.device)
+
+    def choose(self, logits: torch.Tensor) -> list[int]:
+        """The next token of each row.
+
+        Args:
+            logits: scores, (rows, vocabulary), float32.
+        """
+        import torch
+
+        if self._seen is not None:
+            less = torch.where(logits > 0, logits / self._penalty, logits * self._penalty)
+            logits = torch.where(self._seen, less, logits)
+        tokens = logits.argmax(dim=-1)
+        if len(self._drawn):
+            tokens[self._drawn] = self._draw(logits[self._drawn])
+        if self._seen is not None:
+            self._seen[torch.arange(len(tokens), device=tokens.device), tokens] = True
+        chosen: list[int] = tokens.tolist()
+        return chosen
+
+    def _draw(self, logits: torch.Tensor) -> torch.Tensor:
+        """One token for each of the drawn rows; `logits` is (drawn rows, vocabulary)."""
+        import torch
+
+        scores, order = (logits / self._temperature).sort(dim=-1, descending=True, stable=True)
+        rank = torch.arange(scores.shape[-1], device=scores.device)
+        scores = scores.masked_fill(rank >= self._top_k, float("-inf"))
+        chances = scores.softmax(dim=-1)
+        before = chances.cumsum(dim=-1) - chances
+        # The likeliest token always stays, whatever rounding does to `before`.
+        chances = chances.masked_fill((before >= self._top_p) & (rank > 0), 0.0)
+        total = chances.cumsum(dim=-1)
+        numbers = torch.stack(
+            [torch.rand(1, generator=generator) for generator in self._generators if generator is not None]
+        )
+        target = numbers.to(total) * total[:, -1:]
+        place = torch.searchsorted(total, target, right=True)
+        last = (chances > 0).sum(dim=-1, keepdim=True) - 1
+        return order.gather(1, torch.minimum(place, last)).squeeze(1)
+
+
+def _generator(sampling: Sampling) -> torch.Generator | None:
+    if sampling.temperature == 0:
+        return None
+    import torch
+
+    generator = torch.Generator()
+    if sampling.seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(sampling.seed)
+    return generator

@@ -1,0 +1,113 @@
+"""From a request to the row of tokens that a model continues."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from chatdoctor_hub.dialogue import Dialogue, Turn
+from chatdoctor_hub.errors import ContextLengthError, ModelFormatError
+from chatdoctor_hub.inference.decoding import Row
+from chatdoctor_hub.inference.engine import apply_prompt
+from chatdoctor_hub.inference.types import ChatRequest
+from chatdoctor_hub.prompts import PromptPair
+from chatdoctor_hub.prompts.rendering import render
+
+__all__ = ["Prompter"]
+
+
+class Prompter:
+    """Renders and encodes requests for one model.
+
+    The text is made by the model's own template, from messages into which the pair has been merged: a
+    template that has a safety prompt baked in neither doubles it nor slips it into the training form.
+
+    Args:
+        tokenizer: the model's; not changed.
+        pair: the prompt pair.
+        name: the model's, for messages.
+        context_length: tokens that prompt and answer may have together, or None.
+        ends: tokens that end the model's turn; what the template puts after the doctor's words joins them.
+    """
+
+    def __init__(
+        self, tokenizer: Any, pair: PromptPair, name: str, context_length: int | None, ends: frozenset[int]
+    ) -> None:
+        self.pair = pair
+        self._tokenizer = tokenizer
+        self._template = pair.training_template(tokenizer)
+        self._name = name
+        self._limit = context_length
+        self._ends = ends | _turn_end(pair, tokenizer)
+        # A tokenizer changes its own state while it encodes.
+        self._lock = threading.Lock()
+
+    @property
+    def padding(self) -> int:
+        """A token to pad with; any will do, since it is masked."""
+        token = self._tokenizer.pad_token_id
+        return int(token) if token is not None else 0
+
+    def encode(self, request: ChatRequest) -> list[int]:
+        """The tokens of the prompt.
+
+        Raises:
+            DataFormatError: when the messages are no conversation.
+            ModelFormatError: when the template refuses them.
+        """
+        text = render(apply_prompt(self.pair, request), self._template, self._tokenizer, cue=True)
+        return self.encode_text(text)
+
+    def encode_text(self, text: str) -> list[int]:
+        """The tokens of a text as it stands."""
+        with self._lock:
+            return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def row(self, request: ChatRequest) -> Row:
+        """The request as a row to be answered.
+
+        Raises:
+            ContextLengthError: when the prompt leaves no room for an answer.
+        """
+        prompt, sampling = self.encode(request), request.sampling
+        budget = sampling.max_tokens
+        if self._limit is not None:
+            if len(prompt) >= self._limit:
+                raise ContextLengthError(
+                    f"Expected a prompt that leaves room for an answer in the {self._limit} tokens of the "
+                    f"context of {self._name}, found one of {len(prompt)} tokens; shorten the conversation."
+                )
+            budget = min(budget, self._limit - len(prompt))
+        return Row(prompt, sampling, budget, self._ends | self._special(sampling.stop), self._decode)
+
+    def _special(self, stops: Sequence[str]) -> frozenset[int]:
+        """Stop strings that are special tokens: these never show up as text."""
+        tokens = self._tokenizer.get_added_vocab() if stops else {}
+        return frozenset(tokens[stop] for stop in stops if stop in tokens)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+
+def _turn_end(pair: PromptPair, tokenizer: Any) -> frozenset[int]:
+    """The special token that the template puts after the doctor's words: what the tuned model learned to say.
+
+    It need not be the tokenizer's end token: many bases end a text with one token and a turn with another.
+    """
+    turns = (Turn("patient", "Hello"), Turn("doctor", "Hello"))
+    try:
+        text, spans = pair.render_training(Dialogue(turns), tokenizer)
+    except ModelFormatError:
+        return frozenset()
+    rest = text[spans[-1][1] :].lstrip()
+    special = set(tokenizer.all_special_ids) | {
+        number for number, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    words = {tokenizer.convert_ids_to_tokens(number): number for number in special}
+    # The longest, where one token's text begins with another's.
+    fitting = [word for word in words if word and rest.startswith(word)]
+    return frozenset({words[max(fitting, key=len)]} if fitting else ())

@@ -1,0 +1,162 @@
+"""From a sentence to the stems that a search compares: stop words, light stemming, lay words.
+
+Written for short English texts about symptoms. It reads no negation ("no fever" holds "fever") and knows
+no spelling errors. Both sides of a search go through `stems`, so a stem need not be a word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+__all__ = ["stems"]
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+
+# Words that say nothing of an illness: the small words of English, and those of any talk with a doctor.
+_SMALL_WORDS = """
+a about above after again all almost along already also although always am among an and another any
+anybody anyone anything are aren't around as at away be became because become been before being below
+between both but by came can can't cannot come could couldn't did didn't do does doesn't doing don't
+done down during each either else even ever every everything few for from further get gets getting give
+go goes going gone got had hadn't has hasn't have haven't having he her here hers herself him himself
+his how however i i'd i'll i'm i've if in into is isn't it it'll it's its itself just keep keeps kept
+kind know last lately least let like little look looks lot lots made make makes making many may maybe
+me might more most mostly much must my myself near need never new next no nor not nothing now of off
+ok okay on once one ones only or other others our ours ourselves out over own per perhaps please put
+quite rather really same seem seems several she should shouldn't since so some somehow someone
+something sometimes soon still such sure take taken takes taking tell than thank thanks that that's the
+their theirs them themselves then there there's these they they're thing things think this those though
+through till to today together too toward towards tried try trying two under until up upon us use used
+using usual usually very want was wasn't way we we're well went were weren't what what's when whenever
+where whether which while who whom whose why will with within without won't would wouldn't yes yet you
+you'd you'll you're you've your yours yourself
+
+advice advise ago bit bothering call called caused causes causing cause concern concerned condition day
+days diagnose diagnosed diagnosis disease diseases disorder disorders doc doctor doctors dr experience
+experienced experiencing extremely feel feeling feels felt find found happen happening happens hello
+help helps hey hi issue issues matter mean medical medication medications medicine medicines month
+months notice noticed noticing patient possible problem problems reason recently recommend seriously
+start started starting suffer suffering suggest symptom symptoms syndrome test tests time times told
+treat treatment treatments unspecified weird wondering week weeks wrong year years yesterday
+"""
+_STOP_WORDS = frozenset(_SMALL_WORDS.split())
+
+# What patients say, what clinicians say and what is counted as the same; the first word stands for all.
+_SAME = (
+    "abdomen abdominal belly stomach tummy",
+    "allergy allergic",
+    "anger angry temper",
+    "anus anal rectal rectum",
+    "anxiety anxious nervous nervousness panicky",
+    "blood bleed bleeding bleeds bloody",
+    "breath breathe breathing breathless breathlessness dyspnea dyspnoea",
+    "coryza rhinorrhea rhinorrhoea runny",
+    "depression depressed depressive hopeless hopelessness sad sadness",
+    "difficulty difficult struggle struggling trouble",
+    "diminish decreased diminished reduced",
+    "dizzy dizziness giddy lightheaded lightheadedness vertigo woozy",
+    "faint fainted fainting syncope",
+    "fast quick quickly racing rapid rapidly",
+    "fatigue drained exhausted exhaustion lethargic lethargy tired tiredness",
+    "fever febrile feverish pyrexia temperature",
+    "flatulence gas gassy",
+    "frequent frequency frequently often",
+    "hear deaf deafness hearing",
+    "itch itching itchy itchiness pruritus",
+    "lose losing loss lost",
+    "lump bump bumps lumps mass",
+    "memory forget forgetful forgetfulness forgetting remember remembering",
+    "menstruation menstrual period periods",
+    "nausea nauseated nauseous queasy",
+    "nosebleed epistaxis nosebleeds",
+    "numb numbness paresthesia paraesthesia tingle tingling",
+    "pain ache aches aching achy discomfort hurt hurting hurts painful pains soreness",
+    "pale paleness pallor",
+    "palpitation fluttering palpitations pounding",
+    "penis penile",
+    "pimple acne breakout breakouts pimples zits",
+    "red reddened redness reddish",
+    "ring buzzing ringing tinnitus",
+    "scale flakes flaky peeling scales scaliness scaly",
+    "seizure convulsion convulsions fits seizures",
+    "sex intercourse sexual",
+    "sleep asleep insomnia sleeping sleepless",
+    "speak speaking speech talk talking",
+    "sputum mucus phlegm",
+    "stool bowel faeces feces poo poop pooing stools",
+    "swell edema oedema puffiness puffy swelling swollen",
+    "tear lacrimation tearing watering watery",
+    "testicle scrotal scrotum testes testicles",
+    "thirst thirsty",
+    "tight tightness",
+    "urine pee peeing urinary urinate urinating urination wee weeing",
+    "vision blurred blurry eyesight seeing sight visual",
+    "voice hoarse hoarseness",
+    "vomit barf emesis puke puking vomiting",
+    "weak weakness",
+    "yellow jaundice",
+)
+
+# (ending, what takes its place, letters that must be left), the first that fits.
+_ENDINGS = (
+    ("iness", "y", 3),
+    ("ness", "", 3),
+    ("ingly", "", 3),
+    ("edly", "", 3),
+    ("fully", "", 4),
+    ("ful", "", 4),
+    ("ings", "", 3),
+    ("ing", "", 3),
+    ("ied", "y", 2),
+    ("ies", "y", 2),
+    ("eed", "eed", 1),
+    ("ed", "", 3),
+    ("sses", "ss", 2),
+    ("es", "", 3),
+    ("ss", "ss", 1),
+    ("us", "us", 1),
+    ("is", "is", 1),
+    ("s", "", 3),
+    ("ency", "ent", 3),
+    ("ancy", "ant", 3),
+    ("ly", "", 4),
+    ("ous", "", 4),
+    ("ive", "", 5),
+)
+
+
+def stems(text: str) -> list[str]:
+    """The stems of the words that carry meaning, in the order of the text, repetitions kept."""
+    plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'").casefold())
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    found = (word for word in _WORD.findall(plain) if word not in _STOP_WORDS)
+    return [stem for word in found if len(stem := _canonical(word.removesuffix("'s"))) > 1]
+
+
+@lru_cache(maxsize=20_000)
+def _canonical(word: str) -> str:
+    stem = _stem(word)
+    return _LAY.get(stem, stem)
+
+
+def _stem(word: str) -> str:
+    """The word without its inflection and common endings; British spellings become American."""
+    if len(word) > 4:
+        word = word.replace("ae", "e").replace("oe", "e").replace("our", "or")
+    for ending, instead, left in _ENDINGS:
+        rest = word.removesuffix(ending)
+        if rest != word and len(rest) >= left and re.search("[aeiouy]", rest):
+            word = rest + instead
+            break
+    if word.endswith(("sion", "tion")) and len(word) > 6:
+        word = word[:-3]
+    if len(word) > 4 and word[-1] in "ye":
+        word = word[:-1]
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiouls":
+        word = word[:-1]
+    return word
+
+
+_LAY = {_stem(word): _stem(group.split()[0]) for group in _SAME for word in group.split()}
