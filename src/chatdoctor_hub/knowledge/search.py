@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.knowledge.disease import Disease
-from chatdoctor_hub.knowledge.words import stems
+from chatdoctor_hub.knowledge.words import question_stems, stems
 
 __all__ = ["Hit", "SearchIndex"]
 
@@ -84,7 +84,7 @@ class SearchIndex:
                 f"Expected k, the number of hits wanted, to be at least 1, found {k}; raise it."
             )
         # Sorted, because a sum of floats depends on its order.
-        asked = sorted(set(_terms(stems(text[:_MAX_QUESTION]), _WINDOW)), key=str)
+        asked = sorted(set(_terms(question_stems(text[:_MAX_QUESTION]), _WINDOW)), key=str)
         terms = [term for term in asked if term in self._postings]
         scores: defaultdict[int, float] = defaultdict(float)
         for term in terms:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["stems"]
+__all__ = ["question_stems", "stems"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
@@ -44,59 +44,90 @@ treat treatment treatments unspecified weird wondering week weeks wrong year yea
 _STOP_WORDS = frozenset(_SMALL_WORDS.split())
 
 # What patients say, what clinicians say and what is counted as the same; the first word stands for all.
+# Only these very forms: by its stem, "runny" would be "running" as well.
 _SAME = (
-    "abdomen abdominal belly stomach tummy",
-    "allergy allergic",
-    "anger angry temper",
+    "abdomen abdominal abdominals bellies belly stomach stomachs tummy",
+    "allergy allergic allergies",
+    "anger angry temper tempers",
     "anus anal rectal rectum",
-    "anxiety anxious nervous nervousness panicky",
-    "blood bleed bleeding bleeds bloody",
-    "breath breathe breathing breathless breathlessness dyspnea dyspnoea",
+    "anxiety anxieties anxious anxiously nervous nervousness panicky",
+    "blood bled bleed bleeding bleeds bloody",
+    "breath breaths breathe breathed breathes breathing breathless breathlessness dyspnea dyspnoea",
     "coryza rhinorrhea rhinorrhoea runny",
-    "depression depressed depressive hopeless hopelessness sad sadness",
-    "difficulty difficult struggle struggling trouble",
-    "diminish decreased diminished reduced",
-    "dizzy dizziness giddy lightheaded lightheadedness vertigo woozy",
-    "faint fainted fainting syncope",
+    "depression depressed depressing depressive hopeless hopelessness sad sadness",
+    "difficulty difficult difficulties struggle struggles struggling trouble troubles",
+    "diminished decreased reduced",
+    "dizzy dizziness giddiness giddy lightheaded lightheadedness vertigo woozy",
+    "faint fainted fainting faints syncope",
     "fast quick quickly racing rapid rapidly",
-    "fatigue drained exhausted exhaustion lethargic lethargy tired tiredness",
-    "fever febrile feverish pyrexia temperature",
+    "fatigue drained exhausted exhaustion fatigued lethargic lethargy tired tiredness",
+    "fever febrile feverish fevers pyrexia temperature",
     "flatulence gas gassy",
     "frequent frequency frequently often",
-    "hear deaf deafness hearing",
-    "itch itching itchy itchiness pruritus",
-    "lose losing loss lost",
-    "lump bump bumps lumps mass",
-    "memory forget forgetful forgetfulness forgetting remember remembering",
-    "menstruation menstrual period periods",
+    "hearing deaf deafness hear heard hears",
+    "itch itched itches itching itchiness itchy pruritus",
+    "loss lose loses losing lost",
+    "lump bump bumps lumps mass masses",
+    "memory forget forgetful forgetfulness forgetting forgot memories remember remembering",
+    "menstruation menstrual menstruate menstruating period periods",
     "nausea nauseated nauseous queasy",
     "nosebleed epistaxis nosebleeds",
-    "numb numbness paresthesia paraesthesia tingle tingling",
-    "pain ache aches aching achy discomfort hurt hurting hurts painful pains soreness",
+    "numb numbness paraesthesia paresthesia paresthesias tingle tingles tingling",
+    "pain ache ached aches aching achy discomfort hurt hurting hurts painful pains soreness",
     "pale paleness pallor",
-    "palpitation fluttering palpitations pounding",
+    "palpitations fluttering palpitation pounding",
     "penis penile",
-    "pimple acne breakout breakouts pimples zits",
+    "pimples acne breakout breakouts pimple zits",
     "red reddened redness reddish",
-    "ring buzzing ringing tinnitus",
-    "scale flakes flaky peeling scales scaliness scaly",
+    "ringing buzzing tinnitus",
+    "scaly flakes flaky peeling scale scales scaliness",
     "seizure convulsion convulsions fits seizures",
-    "sex intercourse sexual",
-    "sleep asleep insomnia sleeping sleepless",
-    "speak speaking speech talk talking",
+    "sex intercourse sexual sexually",
+    "sleep asleep insomnia sleeping sleepless sleeplessness slept",
+    "speaking speak speech talk talking",
     "sputum mucus phlegm",
-    "stool bowel faeces feces poo poop pooing stools",
-    "swell edema oedema puffiness puffy swelling swollen",
-    "tear lacrimation tearing watering watery",
-    "testicle scrotal scrotum testes testicles",
+    "stool bowel bowels faeces feces poo poop pooing pooping stools",
+    "swelling edema oedema puffiness puffy swell swells swollen",
+    "tears lacrimation tearing watering watery",
+    "testicle scrotal scrotum testes testicles testicular",
     "thirst thirsty",
-    "tight tightness",
-    "urine pee peeing urinary urinate urinating urination wee weeing",
+    "urine pee peed peeing pees urinary urinate urinated urinates urinating urination wee weeing",
     "vision blurred blurry eyesight seeing sight visual",
     "voice hoarse hoarseness",
-    "vomit barf emesis puke puking vomiting",
-    "weak weakness",
-    "yellow jaundice",
+    "vomit barf emesis puke puked puking vomited vomiting vomits",
+    "yellow jaundice yellowing yellowish",
+)
+_LAY = {word: group.split()[0] for group in _SAME for word in group.split()}
+
+# Turns of phrase of patients, and the words of a symptom list for them. They widen a question only: what
+# is said of a disease is taken at its word.
+_TOILET = r"(?:toilet|bathroom|loo|washroom|restroom)"
+_PASSING = r"(?:pee|wee|urinat|pass(?:ing)? (?:water|urine))"
+_PHRASES = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (rf"\b(?:burn|sting)[^.;,?!]{{0,24}}\b{_PASSING}", "painful urination"),
+        (rf"\b{_PASSING}\w*[^.;,?!]{{0,24}}\b(?:burn|sting)", "painful urination"),
+        (rf"\b(?:run|rush|dash|go|trip)\w* (?:to|for) the {_TOILET}", "frequent urination"),
+        (
+            rf"\b{_PASSING}\w*(?: so| too| very)* (?:a lot|all the time|constantly|much|every)",
+            "frequent urination",
+        ),
+        (r"\b(?:throw(?:ing|s|n)?|threw)(?: it| everything)? up\b|\bbeing sick\b", "vomiting"),
+        (r"\bsick to my stomach\b", "nausea"),
+        (r"\b(?:pass|black)(?:ed|ing|es)? out\b", "fainting"),
+        (r"\bpins and needles\b", "numbness"),
+        (r"\bheart\b[^.;,?!]{0,12}\b(?:rac|pound|skip|flutter|thump)", "palpitations irregular heartbeat"),
+        (r"\b(?:room|everything|head)\b[^.;,?!]{0,16}\bspin", "dizziness"),
+        (
+            r"\bhead (?:hurts?|aches?|is (?:pounding|throbbing|killing))|\bpain in (?:my|the) head\b",
+            "headache",
+        ),
+        (r"\bthroat (?:hurts?|aches?)\b", "sore throat"),
+        (r"\bloose (?:stools?|motions?|bowels?)\b|\bthe runs\b", "diarrhea"),
+        (r"\b(?:hard stools?|(?:can't|cannot) (?:poop?|pass (?:a )?stools?))\b", "constipation"),
+        (r"\bhair\b[^.;,?!]{0,16}\b(?:fall|thin|com)\w*", "hair loss"),
+    )
 )
 
 # (ending, what takes its place, letters that must be left), the first that fits.
@@ -129,16 +160,30 @@ _ENDINGS = (
 
 def stems(text: str) -> list[str]:
     """The stems of the words that carry meaning, in the order of the text, repetitions kept."""
-    plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'").casefold())
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return _stems(_plain(text))
+
+
+def question_stems(text: str) -> list[str]:
+    """The stems of a patient's words, and after them those of the symptoms that the words paraphrase."""
+    plain = _plain(text)
+    meant = [words for pattern, words in _PHRASES if pattern.search(plain)]
+    return _stems(plain) + [stem for words in meant for stem in _stems(words)]
+
+
+def _plain(text: str) -> str:
+    """Small letters without accents, and one kind of apostrophe."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("\u2019", "'"))
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+
+
+def _stems(plain: str) -> list[str]:
     found = (word for word in _WORD.findall(plain) if word not in _STOP_WORDS)
     return [stem for word in found if len(stem := _canonical(word.removesuffix("'s"))) > 1]
 
 
 @lru_cache(maxsize=20_000)
 def _canonical(word: str) -> str:
-    stem = _stem(word)
-    return _LAY.get(stem, stem)
+    return _stem(_LAY.get(word, word))
 
 
 def _stem(word: str) -> str:
@@ -157,6 +202,3 @@ def _stem(word: str) -> str:
     if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiouls":
         word = word[:-1]
     return word
-
-
-_LAY = {_stem(word): _stem(group.split()[0]) for group in _SAME for word in group.split()}

@@ -12,10 +12,10 @@ from chatdoctor_hub.errors import ModelFormatError, ModelNotFoundError
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["fingerprint", "is_adapter", "is_release", "locate"]
+__all__ = ["MODEL_FILES", "fingerprint", "is_adapter", "is_release", "locate"]
 
 # Only what is needed to run a model, and no pickle among it.
-_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _REASONS = {
     "RepositoryNotFoundError": "the Hub knows none of that name, or not for you",
@@ -75,7 +75,7 @@ def _from_hub(name: str, revision: str | None, download: bool) -> Path:
             break
         try:
             found = Path(
-                snapshot_download(name, revision=revision, local_files_only=local, allow_patterns=_PATTERNS)
+                snapshot_download(name, revision=revision, local_files_only=local, allow_patterns=MODEL_FILES)
             )
         # The Hub's errors are OSErrors and ValueErrors; a blocked network shows as a RuntimeError.
         except (OSError, ValueError, RuntimeError) as error:
@@ -99,7 +99,7 @@ def fingerprint(*folders: Path) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         digest.update(f"{folder.resolve()}\0".encode("utf-8", "surrogateescape"))
-        files = [file for pattern in _PATTERNS for file in folder.rglob(pattern) if file.is_file()]
+        files = [file for pattern in MODEL_FILES for file in folder.rglob(pattern) if file.is_file()]
         for file in sorted(files):
             state = file.stat()
             line = f"{file.relative_to(folder)}\0{state.st_size}\0{state.st_mtime_ns}\0"

@@ -42,9 +42,9 @@ class QuickstartSettings:
     dialogues: Path | None = None
     base: str | None = None
     seed: int = 0
-    synthetic: int = 3000
-    small_talk: int = 400
-    safety: int = 1200
+    synthetic: int = 2000
+    small_talk: int = 300
+    safety: int = 1000
     tiny: TinyBaseConfig = TinyBaseConfig()
     training: TrainingConfig = TrainingConfig(epochs=1.0, lr=2e-3)
     overlap_answers: int = 60

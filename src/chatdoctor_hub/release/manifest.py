@@ -30,6 +30,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Version(BaseModel):
+    schema_version: int
+
+
 class BaseModelRecord(_Record):
     """The base model: `path` is its folder inside the release, or "" where it is fetched by `id`."""
 
@@ -93,8 +97,22 @@ def load_manifest(folder: str | Path) -> Manifest:
         raise ReleaseFormatError(
             f"{file}: expected UTF-8, found other bytes; fetch the release again."
         ) from error
+    manifest = _parse(text, file)
+    _check_files(folder, manifest)
+    _check_templates(folder, PromptPair.from_record(manifest.prompt, str(file)), manifest)
+    return manifest
+
+
+def _parse(text: str, file: Path) -> Manifest:
     try:
-        manifest = Manifest.model_validate_json(text)
+        # Before anything else: another schema may have other fields.
+        version = _Version.model_validate_json(text).schema_version
+        if version != SCHEMA_VERSION:
+            raise ReleaseFormatError(
+                f"{file}: expected schema version {SCHEMA_VERSION}, found {version}; "
+                + ("update chatdoctor-hub." if version > SCHEMA_VERSION else "make the release again.")
+            )
+        return Manifest.model_validate_json(text)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the file"
@@ -102,13 +120,17 @@ def load_manifest(folder: str | Path) -> Manifest:
             f"{file}: expected a release manifest of schema {SCHEMA_VERSION}, found a fault in {where} "
             f"({fault['msg'].lower()}); make or fetch the release again."
         ) from error
-    if manifest.schema_version != SCHEMA_VERSION:
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    """Pictures and recipe may be left behind; what a model is loaded from may not."""
+    needed = [name for name in manifest.files if name.endswith((".json", ".safetensors", ".jinja"))]
+    missing = next((name for name in sorted(needed) if not (folder / name).is_file()), None)
+    if missing is not None:
         raise ReleaseFormatError(
-            f"{file}: expected schema version {SCHEMA_VERSION}, found {manifest.schema_version}; update "
-            "chatdoctor-hub."
+            f"{folder / missing}: expected every file that {MANIFEST} names, found this one missing; make or fetch "
+            "the release again."
         )
-    _check_templates(folder, PromptPair.from_record(manifest.prompt, str(file)), manifest)
-    return manifest
 
 
 def _check_templates(folder: Path, pair: PromptPair, manifest: Manifest) -> None:

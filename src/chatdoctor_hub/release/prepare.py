@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub.errors import ReleaseFormatError
+from chatdoctor_hub.errors import DataNotFoundError, ReleaseFormatError
 from chatdoctor_hub.folders import replacing_folder
 from chatdoctor_hub.models import digest_of, load_tokenizer
+from chatdoctor_hub.models.locate import MODEL_FILES
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.release.card import render_card
 from chatdoctor_hub.release.figures import draw_loss
@@ -75,10 +76,12 @@ def prepare_release(
 
     Raises:
         DataNotFoundError, DataFormatError: when `run` is no run folder.
-        ReleaseFormatError: when a record that the card needs is missing.
+        ReleaseFormatError: when a record that the card needs is missing, when the base that is to be
+            included has changed, or when `out` is something else than an earlier release.
     """
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
     out = Path(out)
+    _check_out(out)
     with replacing_folder(out) as partial:
         _write_weights(folder, partial, include_base)
         _write_tokenizer(folder, partial)
@@ -100,9 +103,28 @@ def prepare_release(
     return ReleaseFolder(out)
 
 
+def _check_out(out: Path) -> None:
+    if out.name and (
+        not out.exists() or (out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir())))
+    ):
+        return
+    raise ReleaseFormatError(
+        f"{out}: expected a new, an empty or an earlier release's folder to write to, found "
+        f"{'a folder of other files' if out.is_dir() else 'a file'}; choose another."
+    )
+
+
 def _write_weights(run: RunFolder, out: Path, include_base: bool) -> None:
-    shutil.copy2(run.adapter / "adapter_model.safetensors", out)
-    config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    try:
+        shutil.copy2(run.adapter / "adapter_model.safetensors", out)
+        config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataNotFoundError(
+            f"{run.adapter}: expected adapter_model.safetensors and adapter_config.json, found a gap; run the "
+            "recipe again."
+        ) from error
+    # PEFT wrote the folder that the base was loaded from, which means nothing on another machine.
+    config["base_model_name_or_path"] = run.manifest.base.id
     base = Path(run.manifest.base.path)
     if include_base:
         if digest_of(base) != run.manifest.base.digest:
@@ -110,7 +132,11 @@ def _write_weights(run: RunFolder, out: Path, include_base: bool) -> None:
                 f"{base}: expected the base model that the adapter was trained on, found another digest; run the "
                 "recipe again."
             )
-        shutil.copytree(base, out / "base", ignore=shutil.ignore_patterns("step.json", "*.bin", "*.pt"))
+        (out / "base").mkdir()
+        for file in sorted(
+            {file for pattern in MODEL_FILES for file in base.glob(pattern) if file.is_file()}
+        ):
+            shutil.copy2(file, out / "base")
         config["base_model_name_or_path"] = "base"
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -132,9 +158,15 @@ def _write_tokenizer(run: RunFolder, out: Path) -> None:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
-    }
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _manifest(

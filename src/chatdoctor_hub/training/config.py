@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chatdoctor_hub.errors import ConfigError, DataNotFoundError
 
 __all__ = ["AdapterConfig", "RecipeConfig", "TrainingConfig"]
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which also reads 1e-3 as a number, as YAML 1.2 and everybody else does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(_all_faults(type(self), error)) from None
+            faults = _all_faults(type(self), error)
+            listed = "; ".join(faults)
+            raise ConfigError(
+                f"Expected a valid {type(self).__name__}, found {len(faults)} fault(s): {listed}.", faults
+            ) from None
 
 
 class AdapterConfig(_Strict):
@@ -30,9 +44,14 @@ class AdapterConfig(_Strict):
     r: int = Field(16, ge=1, description="rank")
     alpha: int = Field(32, ge=1, description="scale; the update is multiplied by alpha / r")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inputs dropped")
-    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+    targets: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         "all-linear", description="names of the linear modules to adapt, or all but the head"
     )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
 
 
 class TrainingConfig(_Strict):
@@ -90,7 +109,7 @@ class RecipeConfig(_Strict):
             ConfigError: when it is no YAML mapping or a setting is wrong.
         """
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
         except OSError as error:
             raise DataNotFoundError(
                 f"{path}: expected a recipe in YAML, found no readable file "
@@ -102,35 +121,28 @@ class RecipeConfig(_Strict):
             raise ConfigError(
                 f"{path}: expected a mapping of settings, found {type(values).__name__}; mend it."
             )
-        for name in ("adapter", "training"):
-            if isinstance(values.get(name), dict) and isinstance(values[name].get("targets"), list):
-                values[name]["targets"] = tuple(values[name]["targets"])
-        return cls(**{**values, **overrides})
+        try:
+            return cls(**{**{str(key): value for key, value in values.items()}, **overrides})
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}", *error.args[1:]) from None
 
     def to_yaml(self) -> str:
         """The whole recipe, as `load` reads it."""
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
-def _all_faults(model: type[BaseModel], error: ValidationError) -> str:
+def _all_faults(model: type[BaseModel], error: ValidationError) -> list[str]:
     faults = []
     for fault in error.errors():
         where = ".".join(str(part) for part in fault["loc"]) or "the configuration"
         if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(fault["loc"][-1]), _fields(model, fault["loc"][:-1]), n=1)
+            near = difflib.get_close_matches(where, list(model.model_fields), n=1)
             faults.append(f"{where}: no such setting" + (f", did you mean {near[0]!r}?" if near else ""))
         elif fault["type"] == "missing":
             faults.append(f"{where}: missing")
+        # Settings within settings list their own.
+        elif isinstance(inner := fault.get("ctx", {}).get("error"), ConfigError) and len(inner.args) > 1:
+            faults += [f"{where}.{said}" for said in inner.args[1]]
         else:
             faults.append(f"{where}: {fault['msg'].lower()}, found {fault['input']!r}")
-    return f"Expected a valid {model.__name__}, found {len(faults)} fault(s): " + "; ".join(faults) + "."
-
-
-def _fields(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
-        field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+    return faults

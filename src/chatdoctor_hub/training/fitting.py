@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub.errors import GenerationError
+from chatdoctor_hub.errors import DataFormatError, GenerationError
 from chatdoctor_hub.training.config import TrainingConfig
 from chatdoctor_hub.training.encoding import Encoded
 from chatdoctor_hub.training.passes import attention_by_dialogue, takes_flat
@@ -61,7 +61,8 @@ def fit(
     """Fit the parameters of `model` that require gradients; they are changed in place.
 
     Float32 master weights, passes in bfloat16 where that is faster, loss normalised by the learned tokens
-    of the whole optimizer step. The same seed, data and thread count give the same weights.
+    of the whole optimizer step. The same seed, data, precision and thread count give the same weights; a
+    model with dropout is trained by one thread. After bfloat16 passes the frozen weights are rounded.
 
     Args:
         model: a causal language model in float32, on its device.
@@ -72,12 +73,14 @@ def fit(
         on_step: called with step, tokens, loss, lr (and validation_loss) after each step.
 
     Raises:
-        GenerationError: when the loss is no longer a number.
+        DataFormatError: when there is nothing to fit.
+        GenerationError: when the loss or a weight is no longer a number.
     """
+    if not training:
+        raise DataFormatError("Expected dialogues to fit, found none; give at least one.")
     precision = _precision(settings, model.device)
-    workers = _worker_count(settings, model.device)
-    probe = sorted(training[:64], key=len)[:2]
-    flat = model.device.type == "cpu" and takes_flat(model, probe)
+    workers = 1 if _draws(model) else _worker_count(settings, model.device)
+    flat = _lies_flat(model, [*training, *validation])
     total = step_count(len(training), settings.batch_size, settings.epochs)
     measured_at = {round(total * (n + 1) / settings.validations) - 1 for n in range(settings.validations)}
     started, tokens, last = time.monotonic(), 0, None
@@ -110,7 +113,7 @@ def fit(
                 "lr": settings.lr * share,
             }
             if validation and number in measured_at:
-                last = _validate(crew, validation, settings.token_budget, model)
+                last = _validate(crew, validation, settings.token_budget)
                 record["validation_loss"] = last
             if on_step:
                 on_step(record)
@@ -126,7 +129,7 @@ def held_out_loss(model: Any, samples: Sequence[Encoded], settings: TrainingConf
     Measured in the model's own precision, dialogue by dialogue masks included, nothing trained.
     """
     workers = _worker_count(settings, model.device)
-    flat = model.device.type == "cpu" and takes_flat(model, sorted(samples[:64], key=len)[:2])
+    flat = _lies_flat(model, samples)
     with (
         one_thread_each(workers),
         attention_by_dialogue(model, flat),
@@ -138,12 +141,27 @@ def held_out_loss(model: Any, samples: Sequence[Encoded], settings: TrainingConf
         return crew.losses(batches)
 
 
-def _validate(crew: Workers, samples: Sequence[Encoded], budget: int, model: Any) -> float:
-    model.eval()
+def _validate(crew: Workers, samples: Sequence[Encoded], budget: int) -> float:
     batches = [batch for share in micro_batches(samples, budget, 1) for batch in share]
     total, count = crew.losses(batches)
-    model.train()
     return total / max(count, 1)
+
+
+def _lies_flat(model: Any, samples: Sequence[Encoded]) -> bool:
+    """Tried on the shortest and the longest: what fails on one dialogue fails on these."""
+    if model.device.type != "cpu" or not samples:
+        return False
+    return takes_flat(model, [min(samples, key=len), max(samples, key=len)])
+
+
+def _draws(model: Any) -> bool:
+    """Whether the model drops activations at random: threads share a generator, and race for its numbers."""
+    import torch
+
+    said = (value for name, value in model.config.to_dict().items() if "drop" in name)
+    return any(isinstance(value, float) and value > 0 for value in said) or any(
+        isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules()
+    )
 
 
 def _precision(settings: TrainingConfig, device: torch.device) -> str:
@@ -160,16 +178,24 @@ def _worker_count(settings: TrainingConfig, device: torch.device) -> int:
 
 
 def _cast(model: Any, precision: str) -> None:
+    """Parameters only: buffers such as the rotary frequencies lose what makes positions differ."""
     import torch
 
     if precision == "bfloat16":
-        model.to(torch.bfloat16)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def _settle(model: Any, masters: Sequence[torch.nn.Parameter]) -> None:
-    """Put the float32 weights back into the model."""
+    """Put the float32 weights back into the model.
+
+    Raises:
+        GenerationError: when one of them is no longer a number.
+    """
     import torch
 
+    if not all(bool(master.isfinite().all()) for master in masters):
+        raise GenerationError("Expected finite weights after training, found others; lower training.lr.")
     model.to(torch.float32)
     with torch.no_grad():
         for parameter, master in zip(

@@ -21,6 +21,7 @@ __all__ = ["Flat", "attention_by_dialogue", "flatten", "loss_of", "takes_flat"]
 
 _ATTENTION = "chatdoctor_flat"
 _UNLEARNED = -100
+_MORE_THAN_CAUSAL = ("softcap", "s_aux")
 # Matrix products of a size seen before start faster and reuse their memory.
 _ROUND = 64
 
@@ -90,10 +91,17 @@ def _attend(
 ) -> tuple[Any, None]:
     """Causal attention within each dialogue. Shapes (1, heads, T, size); float32, whose backward is the
     faster one on a CPU.
+
+    Raises:
+        ValueError: for attention that does more than this (`takes_flat` finds out).
     """
     import torch
 
     lengths = more["cu_seq_lens_q"].diff().tolist()
+    if any(more.get(name) is not None for name in _MORE_THAN_CAUSAL):
+        raise ValueError("attention with capped scores or sinks")
+    if (more.get("sliding_window") or max(lengths)) < max(lengths):
+        raise ValueError("a window shorter than a dialogue")
     grouped = query.shape[1] != key.shape[1]
     parts = (tensor.float().split(lengths, dim=2) for tensor in (query, key, value))
     outputs = [
@@ -185,7 +193,8 @@ def takes_flat(model: Any, samples: Sequence[Encoded]) -> bool:
     """Whether the flat pass gives the logits that each dialogue of `samples` has alone (in float32).
 
     Architectures that ignore position ids, slide a window shorter than a dialogue, or reach into
-    attention in ways of their own are found out here rather than listed.
+    attention in ways of their own are found out here rather than listed: give the longest dialogue
+    among `samples`.
     """
     import torch
 

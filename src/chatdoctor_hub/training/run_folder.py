@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from chatdoctor_hub.errors import DataFormatError, DataNotFoundError
 from chatdoctor_hub.training.config import RecipeConfig
 
-__all__ = ["RunFolder", "RunManifest"]
+__all__ = ["METRICS", "RECORD", "RunFolder", "RunManifest"]
+
+RECORD = "run.json"
+METRICS = "metrics.jsonl"
 
 
 class _Record(BaseModel):
@@ -85,7 +88,7 @@ class RunFolder:
     @cached_property
     def manifest(self) -> RunManifest:
         """The records of the run."""
-        file = self.path / "run.json"
+        file = self.path / RECORD
         try:
             return RunManifest.model_validate_json(file.read_text(encoding="utf-8"), strict=False)
         except OSError as error:
@@ -100,9 +103,22 @@ class RunFolder:
 
     @cached_property
     def metrics(self) -> tuple[dict[str, float], ...]:
-        """One record a step: step, tokens, loss, lr and, where measured, validation_loss."""
-        lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return tuple(json.loads(line) for line in lines)
+        """One record a step: step, tokens, loss, lr and, where measured, validation_loss.
+
+        Raises:
+            DataNotFoundError, DataFormatError: when they cannot be read.
+        """
+        file = self.path / METRICS
+        try:
+            return tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+        except OSError as error:
+            raise DataNotFoundError(
+                f"{file}: expected the losses of a tuning run, found no readable file; run the recipe again."
+            ) from error
+        except ValueError as error:
+            raise DataFormatError(
+                f"{file}: expected a JSON object a line, found something else; run the recipe again."
+            ) from error
 
     @property
     def adapter(self) -> Path:

@@ -13,14 +13,21 @@ from typing import Any
 from chatdoctor_hub import __version__
 from chatdoctor_hub.corpus import Corpus, read_dialogues, split
 from chatdoctor_hub.dialogue import Dialogue
-from chatdoctor_hub.errors import DataNotFoundError, ModelFormatError
+from chatdoctor_hub.errors import ConfigError, DataNotFoundError, ModelFormatError
 from chatdoctor_hub.folders import replacing_folder
 from chatdoctor_hub.models import digest_of, load_model, load_tokenizer, locate, require_extra
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training.config import AdapterConfig, RecipeConfig
 from chatdoctor_hub.training.encoding import Encoding, encode
 from chatdoctor_hub.training.fitting import Fit, OnStep, fit
-from chatdoctor_hub.training.run_folder import BaseRecord, DataRecord, RunFolder, RunManifest
+from chatdoctor_hub.training.run_folder import (
+    METRICS,
+    RECORD,
+    BaseRecord,
+    DataRecord,
+    RunFolder,
+    RunManifest,
+)
 
 __all__ = ["fine_tune", "versions"]
 
@@ -45,9 +52,11 @@ def fine_tune(config: RecipeConfig, *, on_step: OnStep | None = None) -> RunFold
         ModelNotFoundError, ModelFormatError: when the base cannot be used.
         DataNotFoundError, DataFormatError: when the dialogues cannot be used.
         UnknownPromptError: for a prompt that is not in the catalogue.
+        ConfigError: when the output is something else than an earlier run.
         GenerationError: when the loss is no longer a number.
     """
     require_extra("torch", "transformers", "peft", extra="train")
+    _check_output(Path(config.output))
     pair = PromptPair.load(config.prompt)
     folder = locate(config.base)
     tokenizer = load_tokenizer(folder)
@@ -76,6 +85,18 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _check_output(out: Path) -> None:
+    """Found out before the work: what stands there would be replaced."""
+    if out.name and (
+        not out.exists() or (out.is_dir() and ((out / RECORD).is_file() or not any(out.iterdir())))
+    ):
+        return
+    raise ConfigError(
+        f"{out}: expected output to be a new, an empty or an earlier run's folder, found "
+        f"{'a folder of other files' if out.is_dir() else 'a file'}; choose another."
+    )
 
 
 def _check_tokenizer(tokenizer: Any, base: str) -> None:
@@ -217,7 +238,7 @@ def _write(
         tokenizer.chat_template = PromptPair.from_record(manifest.prompt).training_template(tokenizer)
         tokenizer.save_pretrained(partial / "tokenizer")
         lines = "".join(json.dumps(record) + "\n" for record in records)
-        (partial / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        (partial / METRICS).write_text(lines, encoding="utf-8")
         (partial / "recipe.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        (partial / "run.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (partial / RECORD).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return RunFolder(out)

@@ -134,10 +134,14 @@ class Workers(AbstractContextManager["Workers"]):
 
         def measure(number: int) -> tuple[float, int]:
             total, count = 0.0, 0
+            model = self._models[number]
+            was_training = model.training
+            model.eval()
             with torch.inference_mode():
                 for batch in batches[number :: len(self._models)]:
-                    loss, tokens = loss_of(self._models[number], batch, flat=self._flat)
+                    loss, tokens = loss_of(model, batch, flat=self._flat)
                     total, count = total + loss.item(), count + tokens
+            model.train(was_training)
             return total, count
 
         results = list(self._pool.map(measure, range(len(self._models))))
