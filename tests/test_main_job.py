@@ -23,7 +23,12 @@ def run(*arguments: str | Path, cwd: Path, home: Path) -> subprocess.CompletedPr
     environment = {**os.environ, "HOME": str(home), "HF_HUB_OFFLINE": "1"}
     environment.pop("HF_HOME", None)
     return subprocess.run(
-        [str(part) for part in arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        [str(part) for part in arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -46,7 +51,10 @@ def test_the_default_main_job_and_its_resumption(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     killed = subprocess.Popen(
-        [CHATDOCTOR, "quickstart"], cwd=tmp_path, env={**os.environ, "HOME": str(home)}, stdout=subprocess.DEVNULL
+        [CHATDOCTOR, "quickstart"],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(home)},
+        stdout=subprocess.DEVNULL,
     )
     base = tmp_path / "runs" / "quickstart"
     deadline = time.monotonic() + 120

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from chatdoctor_hub.errors import ChatDoctorError, DataError, DataFormatError, DiskSpaceError
@@ -97,18 +97,87 @@ def _beside(out: str | os.PathLike[str], what: str) -> Iterator[tuple[Path, Path
         raise DataError(f"Expected a name for a {what}, found {str(out)!r}; choose another.") from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Until the new folder is locked, too, it must not be taken for a dead process's.
+        with ExitStack() as held:
+            held.callback(shutil.rmtree, new, ignore_errors=True)
+            # Nobody may take the new folder for a dead process's before it is locked itself.
             with _locked(target.parent):
                 _clear(target)
                 new.mkdir()
-                lock = _locked(new)
-                lock.__enter__()
-            with lock:
-                yield new, target
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+                held.enter_context(_locked(new))
+            yield new, target
     except ChatDoctorError:
         raise
     except Exception as error:
-        ...
+        if getattr(error, "errno", None) in _FULL or _FULL_IN_WORDS.search(str(error)):
+            raise DiskSpaceError(
+                f"Expected room on the disk for the {what} {str(out)!r}, found the disk full; free some space."
+            ) from error
+        if not _is_about(target, error):
+            raise
+        raise DataError(
+            f"Expected to write the {what} {str(out)!r}, found: "
+            f"{getattr(error, 'strerror', None) or 'a failed copy'}; choose a place that you may write to."
+        ) from error
+
+
+def _is_about(target: Path, error: Exception) -> bool:
+    """Whether an error comes of writing there, and not of something else that was done in the block."""
+    if not isinstance(error, OSError) or isinstance(error, (ConnectionError, TimeoutError)):
+        return False
+    named = str(error.filename or target)
+    hidden = str(target.with_name(f".{target.name}."))
+    return named.startswith((str(target), hidden)) or Path(named) in target.parents
+
+
+def _clear(target: Path) -> None:
+    """Put back or remove what processes that no longer live left beside `target`, whose parent is locked."""
+    for old in left_aside(target):
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(target)
+    for new in left_aside(target, "new"):
+        with _locked(new, wait=False) as is_left:
+            if is_left:
+                shutil.rmtree(new, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path, own: Collection[str] | None) -> None:
+    if not target.exists():
+        new.rename(target)
+        return
+    if own is not None:
+        shutil.copytree(
+            target,
+            new,
+            symlinks=True,
+            dirs_exist_ok=True,
+            ignore=lambda folder, _: own if folder == str(target) else (),
+        )
+    old = new.with_suffix(".old")
+    try:
+        target.rename(old)
+        new.rename(target)
+    except BaseException:
+        # Even Ctrl-C between the two must not leave the place empty.
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    old.rename(new)  # under this name it is removed, and never put back
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a folder until the block, or the process, ends; False where that cannot be."""
+    held = False
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Processes forked meanwhile have the handle too: to close this one alone would not do.
+            stack.callback(fcntl.flock, handle, fcntl.LOCK_UN)
+            held = True
+        yield held

@@ -164,6 +164,10 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "bos_token_id": 1,
         "eos_token_id": 2,
     },
-    "opt": {**{k: v for k, v in _USUAL.items() if k != "intermediate_size"}, "ffn_dim": 64, "word_embed_proj_dim": 32},
+    "opt": {
+        **{k: v for k, v in _USUAL.items() if k != "intermediate_size"},
+        "ffn_dim": 64,
+        "word_embed_proj_dim": 32,
+    },
     "bloom": {"vocab_size": 64, "hidden_size": 32, "n_layer": 2, "n_head": 4},
 }

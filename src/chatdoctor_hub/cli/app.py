@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
     ] = False,
 ) -> None:
     pass
@@ -44,13 +46,16 @@ def _root(
 @app.command("quickstart")
 def quickstart_command(
     knowledge: Annotated[
-        Path | None, typer.Option(help="Disease table (CSV, one of ChatDoctor's three layouts). [starter table]")
+        Path | None,
+        typer.Option(help="Disease table (CSV, one of ChatDoctor's three layouts). [starter table]"),
     ] = None,
     dialogues: Annotated[
-        Path | None, typer.Option(help="Dialogues (Alpaca-style JSON or messages JSONL). [written from the table]")
+        Path | None,
+        typer.Option(help="Dialogues (Alpaca-style JSON or messages JSONL). [written from the table]"),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Folder or Hub id of a causal language model. [a tiny one, trained here]")
+        str | None,
+        typer.Option(help="Folder or Hub id of a causal language model. [a tiny one, trained here]"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn.")] = 0,
@@ -78,6 +83,10 @@ def chat_command(
 def main() -> None:
     """Entry point of the console script."""
     debug = "--debug" in sys.argv[1:]
+    if not debug:
+        # The progress shown is ours; what libraries deprecate among themselves is not the user's concern.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        warnings.simplefilter("ignore")
     try:
         app()
     except ChatDoctorError as error:
@@ -92,7 +101,7 @@ def main() -> None:
         # The reader went away (`… | head`); let Python's own shutdown not complain about it as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback without --debug
+    except Exception as error:  # the last line of defence: no traceback without --debug
         if debug:
             raise
         _tell(f"{type(error).__name__}: {error}. This was not foreseen; --debug shows where it happened.")
@@ -100,7 +109,9 @@ def main() -> None:
 
 
 def _tell(sentence: str) -> None:
-    Console(stderr=True).print(f"[bold red]chatdoctor:[/] {_escaped(sentence)}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(
+        f"[bold red]chatdoctor:[/] {_escaped(sentence)}", highlight=False, soft_wrap=True
+    )
 
 
 def _escaped(text: str) -> str:

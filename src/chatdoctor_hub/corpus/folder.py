@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import re
-import secrets
-import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +13,8 @@ from typing import Any
 from chatdoctor_hub.corpus.readers import RecordProblem
 from chatdoctor_hub.corpus.splits import Splits
 from chatdoctor_hub.dialogue import Dialogue
-from chatdoctor_hub.errors import (
-    DataError,
-    DataFormatError,
-    DataNotFoundError,
-    DiskSpaceError,
-    MissingExtraError,
-)
+from chatdoctor_hub.errors import DataFormatError, DataNotFoundError, MissingExtraError
+from chatdoctor_hub.folders import left_aside, replacing_folder
 
 __all__ = ["Corpus"]
 
@@ -34,7 +23,6 @@ _SPLITS = ("train", "validation", "test")
 _RECORD = "corpus.json"
 _OWN_FILES = frozenset({_RECORD, *(f"{name}.parquet" for name in _SPLITS)})
 _KEYS = frozenset({"schema_version", "digest", "dialogues", "files"})
-_STALE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -112,7 +100,7 @@ class Corpus:
             "extra": dict(extra or {}),
         }
         files[_RECORD] = _json_bytes(info)
-        with _replacing(Path(os.path.realpath(folder))) as new:
+        with replacing_folder(folder, what="corpus", marker=_RECORD, own=_OWN_FILES) as new:
             for name, data in files.items():
                 (new / name).write_bytes(data)
         return cls.open(folder)
@@ -203,7 +191,7 @@ def _bytes_of(file: Path, expected: str) -> bytes:
         return file.read_bytes()
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or "a path that no file can have"
-        former = _leftovers(file.parent, "old")
+        former = left_aside(file.parent)
         hint = f"rename {former[0]} back, left by an interrupted replacement, or " if former else ""
         raise DataNotFoundError(
             f"Expected {expected} at {str(file)!r}, found: {found}; {hint}write the corpus with Corpus.write."
@@ -232,79 +220,3 @@ def _read_split(file: Path, info: Mapping[str, Any]) -> tuple[Dialogue, ...]:
             f"Expected {file} to be a Parquet file with the columns id, source, topic and messages, found "
             "another content; write the corpus again."
         ) from None
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place when the block ends well, and vanishes when not."""
-    token = secrets.token_hex(4)
-    new, old = (target.with_name(f".{target.name}.{token}.{kind}") for kind in ("new", "old"))
-    try:
-        former = _leftovers(target, "old")
-        if former and not target.exists():
-            former[0].rename(target)
-        _check_replaceable(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            new.mkdir()
-            yield new
-            _swap(new, target, old)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskSpaceError(
-                f"Expected room on the disk for the corpus {target}, found the disk full; free some space."
-            ) from None
-        raise DataError(
-            f"Expected to write the corpus {str(target)!r}, found: {error.strerror or 'a failed copy'}; "
-            "choose a folder that you may write to."
-        ) from None
-    for kind in ("new", "old"):
-        for leftover in _leftovers(target, kind, _STALE_SECONDS):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _check_replaceable(target: Path) -> None:
-    is_folder = target.is_dir()
-    if not target.exists() or (is_folder and ((target / _RECORD).is_file() or not any(target.iterdir()))):
-        return
-    raise DataFormatError(
-        f"Expected {target} to be absent, empty or an older corpus, found "
-        f"{'a folder of other files' if is_folder else 'a file'}; choose another folder."
-    )
-
-
-def _swap(new: Path, target: Path, old: Path) -> None:
-    if not target.exists():
-        new.rename(target)
-        return
-    for child in target.iterdir():
-        if child.name in _OWN_FILES:
-            continue
-        if child.is_dir() and not child.is_symlink():
-            shutil.copytree(child, new / child.name, symlinks=True)
-        else:
-            shutil.copy2(child, new / child.name, follow_symlinks=False)
-    try:
-        target.rename(old)
-        new.rename(target)
-    except BaseException:
-        # Even Ctrl-C between the two must not leave the place empty.
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _leftovers(target: Path, kind: str, older_than: float = 0) -> list[Path]:
-    """What a process that was killed left beside `target`: "new" unfinished, "old" about to be replaced."""
-    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.{kind}")
-    try:
-        return [
-            path
-            for path in sorted(target.parent.iterdir())
-            if name.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older_than
-        ]
-    except (OSError, ValueError):
-        return []

@@ -135,6 +135,8 @@ def _read_row(record: Record, columns: tuple[_Column, ...], source: str, mended:
             cleaner: Callable[[str], str] = clean_cause if column.field == "cause" else clean_text
             text[column.field] = cleaner(cell)
             _note_text(column.title, cell, text[column.field], mended)
+            if not text["name"]:  # the first of the columns
+                raise ValueError("column 'disease': expected a name, found none")
         else:
             try:
                 items = read_list(cell)
@@ -143,8 +145,6 @@ def _read_row(record: Record, columns: tuple[_Column, ...], source: str, mended:
             lists[column.field] = clean_list(items)
             kept = set(lists[column.field])
             mended["list entries cleaned, or left out as empty or repeated"] += len(set(items) - kept)
-    if not text["name"]:
-        raise ValueError("column 'disease': expected a name, found none")
     if not lists["symptoms"]:
         raise ValueError("column 'Symptom': expected at least one symptom, found none")
     return Disease(

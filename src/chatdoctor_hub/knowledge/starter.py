@@ -8,7 +8,6 @@ its facts rest on.
 from __future__ import annotations
 
 import json
-from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -20,7 +19,6 @@ __all__ = ["read_starter"]
 _FILE = "starter.jsonl"
 
 
-@cache
 def read_starter() -> tuple[Disease, ...]:
     """The rows of the starter table, by name.
 

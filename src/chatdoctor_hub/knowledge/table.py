@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from os import PathLike
 from pathlib import Path
 from typing import overload
@@ -48,8 +48,8 @@ class DiseaseTable(Sequence[Disease]):
 
     @classmethod
     def starter(cls) -> DiseaseTable:
-        """The table of common conditions that ships with this package; read once."""
-        return cls(read_starter(), source="starter")
+        """The table of common conditions that ships with this package; read and indexed once."""
+        return _starter()
 
     @classmethod
     def from_csv(cls, path: str | PathLike[str]) -> DiseaseTable:
@@ -99,3 +99,8 @@ class DiseaseTable(Sequence[Disease]):
     @cached_property
     def _index(self) -> SearchIndex:
         return SearchIndex(self.diseases)
+
+
+@cache
+def _starter() -> DiseaseTable:
+    return DiseaseTable(read_starter(), source="starter")

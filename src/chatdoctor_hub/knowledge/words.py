@@ -13,6 +13,8 @@ from functools import lru_cache
 __all__ = ["question_stems", "stems"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+# "hepatitis A" is hepatitis, and a word of its own besides: single letters are no words here.
+_KIND = re.compile(r"\b(hepatitis|influenza|type|vitamin)[ -]([a-e]|\d)\b")
 
 # Words that say nothing of an illness: the small words of English, and those of any talk with a doctor.
 _SMALL_WORDS = """
@@ -90,7 +92,7 @@ _SAME = (
     "swelling edema oedema puffiness puffy swell swells swollen",
     "tears lacrimation tearing watering watery",
     "testicle scrotal scrotum testes testicles testicular",
-    "thirst thirsty",
+    "thirst polydipsia thirsty",
     "urine pee peed peeing pees urinary urinate urinated urinates urinating urination wee weeing",
     "vision blurred blurry eyesight seeing sight visual",
     "voice hoarse hoarseness",
@@ -111,7 +113,7 @@ _PHRASES = tuple(
         (rf"\b(?:run|rush|dash|go|trip)\w* (?:to|for) the {_TOILET}", "frequent urination"),
         (
             rf"\b{_PASSING}\w*(?: so| too| very)* (?:a lot|all the time|constantly|much|every)",
-            "frequent urination",
+            "frequent urination polyuria",
         ),
         (r"\b(?:throw(?:ing|s|n)?|threw)(?: it| everything)? up\b|\bbeing sick\b", "vomiting"),
         (r"\bsick to my stomach\b", "nausea"),
@@ -145,6 +147,7 @@ _ENDINGS = (
     ("eed", "eed", 1),
     ("ed", "", 3),
     ("sses", "ss", 2),
+    ("ees", "ee", 1),
     ("es", "", 3),
     ("ss", "ss", 1),
     ("us", "us", 1),
@@ -171,9 +174,10 @@ def question_stems(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Small letters without accents, and one kind of apostrophe."""
+    """Small letters without accents, one kind of apostrophe, and a word for each kind of hepatitis."""
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace("\u2019", "'"))
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return _KIND.sub(r"\1 \1\2", plain)
 
 
 def _stems(plain: str) -> list[str]:
@@ -197,7 +201,7 @@ def _stem(word: str) -> str:
             break
     if word.endswith(("sion", "tion")) and len(word) > 6:
         word = word[:-3]
-    if len(word) > 4 and word[-1] in "ye":
+    if len(word) > 4 and word[-1] in "ye" and not word.endswith("ee"):
         word = word[:-1]
     if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiouls":
         word = word[:-1]

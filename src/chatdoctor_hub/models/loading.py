@@ -42,18 +42,27 @@ def load_model(folder: Path, dtype: torch.dtype) -> Any:
     """The causal language model in a folder, in evaluation mode on the CPU.
 
     Raises:
-        ModelFormatError: when the files are not those of a causal language model in safetensors.
+        ModelFormatError: when the files are not those of a causal language model in safetensors, whole.
     """
     from transformers import AutoModelForCausalLM
 
     what = "causal language model in safetensors"
-    return _read(AutoModelForCausalLM, folder, what, dtype=dtype, use_safetensors=True).eval()
+    options = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    model, info = _read(AutoModelForCausalLM, folder, what, **options)
+    # transformers would go on with random numbers in their place.
+    if missing := sorted(info["missing_keys"]):
+        raise ModelFormatError(
+            f"{folder}: expected all weights of a {what}, found {len(missing)} missing ({missing[0]} among them); "
+            "fetch the model again or use another."
+        )
+    return model.eval()
 
 
 def _read(kind: Any, folder: Path, what: str, **options: Any) -> Any:
     try:
         return kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
+    # Torn files raise errors of safetensors and tokenizers that derive from Exception and nothing else.
+    except Exception as error:
         raise ModelFormatError(
             f"{folder}: expected the files of a {what}, found something transformers cannot load "
             f"({first_line(error)}); check the folder or use another model."

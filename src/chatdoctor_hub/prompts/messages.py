@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["fold_system", "merge_system", "text_of"]
+__all__ = ["fold_system", "gap_between", "longest_first", "merge_system", "text_of"]
 
 SYSTEM_ROLES = ("system", "developer")
 
 
 def text_of(content: Any) -> str:
     """The words of a message's content: a string, or a list of parts of which the text parts count."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, Sequence):
-        parts = [part if isinstance(part, str) else str(part.get("text", "")) for part in content]
-        return "\n\n".join(part for part in parts if part)
-    return ""
+    parts = [content] if isinstance(content, str) else content if isinstance(content, Sequence) else []
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    return "\n\n".join(text.strip() for text in texts if isinstance(text, str) and text.strip())
+
+
+def longest_first(texts: Sequence[str]) -> list[str]:
+    """Those that are not empty; whatever is part of another comes after it."""
+    return sorted((text for text in texts if text), key=len, reverse=True)
+
+
+def gap_between(texts: Sequence[str]) -> str:
+    """What to put in the place of a text that is dropped: more line breaks than stand together in any text.
+
+    So what is before and what is after it cannot make up another copy.
+    """
+    return "\n" * max(3, *(len(run) + 1 for text in texts for run in re.findall(r"\n+", text)), 0)
 
 
 def merge_system(
@@ -25,7 +36,7 @@ def merge_system(
 ) -> list[dict[str, Any]]:
     """Put `text` in front of the caller's own system words.
 
-    All leading system messages become one. Wherever the caller already sent `text`, or one of the
+    All leading system messages become one. Wherever a system message already holds `text`, or one of the
     `known` texts, that copy is dropped, so merging twice changes nothing.
 
     Args:
@@ -36,16 +47,26 @@ def merge_system(
     Returns:
         New messages; the first is the system message unless there is nothing to say in it.
     """
+    pieces = longest_first((text, *known))
+    gap = gap_between(pieces)
+
+    def own_words(words: str) -> str:
+        for piece in pieces:
+            words = words.replace(piece, gap)
+        return words.strip()
+
     lead = 0
     while lead < len(messages) and messages[lead].get("role") in SYSTEM_ROLES:
         lead += 1
-    caller = "\n\n".join(text_of(message.get("content")).strip() for message in messages[:lead])
-    for piece in (text, *known):
-        if piece:
-            caller = caller.replace(piece, "").strip()
-    merged = "\n\n".join(part for part in (text, caller) if part)
-    rest = [dict(message) for message in messages[lead:]]
-    return [{"role": "system", "content": merged}, *rest] if merged else rest
+    said = [text_of(message.get("content")) for message in messages[:lead]]
+    merged = "\n\n".join(part for part in (text, own_words("\n\n".join(filter(None, said)))) if part)
+    result: list[dict[str, Any]] = [{"role": "system", "content": merged}] if merged else []
+    for message in messages[lead:]:
+        if message.get("role") not in SYSTEM_ROLES:
+            result.append(dict(message))
+        elif words := own_words(text_of(message.get("content"))):
+            result.append({"role": "system", "content": words})
+    return result
 
 
 def fold_system(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

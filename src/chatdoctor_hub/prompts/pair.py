@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ import yaml
 
 from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.errors import PromptDigestError, UnknownPromptError
-from chatdoctor_hub.prompts.baking import bake, unbake
+from chatdoctor_hub.prompts.baking import bake
 from chatdoctor_hub.prompts.messages import merge_system
 from chatdoctor_hub.prompts.rendering import (
     Form,
@@ -32,7 +33,7 @@ __all__ = ["PromptPair", "catalogue"]
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class PromptPair:
     """The training form and the serving form of a prompt (PTST, arXiv 2402.18540, section 3).
 
     The training form says what the task is; the serving form says the same with a safety prompt in
-    front. Tuning uses the first, every engine uses the second, and both travel with the weights.
+    front. Tuning uses the first, every engine uses the second, and both travel with the weights. Outer
+    white space of the texts carries no meaning and is removed.
 
     Args:
         id: name and version, "chatdoctor@1".
@@ -56,6 +58,10 @@ class PromptPair:
     layout: str
     source: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "instruction", self.instruction.strip())
+        object.__setattr__(self, "safety", self.safety.strip())
+
     @classmethod
     def load(cls, id: str) -> PromptPair:
         """A pair of the catalogue.
@@ -63,7 +69,7 @@ class PromptPair:
         Raises:
             UnknownPromptError: naming the near ones.
         """
-        return _load(id)
+        return _load(str(id))
 
     @property
     def training_text(self) -> str:
@@ -84,6 +90,12 @@ class PromptPair:
     def serving_sha256(self) -> str:
         """sha256 (hex) of `serving_text` in UTF-8."""
         return _sha256(self.serving_text)
+
+    @property
+    def sha256(self) -> str:
+        """sha256 (hex) of the whole pair: id, both texts, layout and source."""
+        fields = [self.id, self.instruction, self.safety, self.layout, self.source]
+        return _sha256(json.dumps(fields, ensure_ascii=False))
 
     def render_training_messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Hub messages in the training form: the task before the caller's system words, no safety prompt."""
@@ -127,7 +139,7 @@ class PromptPair:
 
     def training_template(self, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
         """The chat template without a safety prompt: the base's own, else `layout`."""
-        return unbake(template_of(tokenizer, self.layout, "training"))
+        return template_of(tokenizer, self.layout, "training")
 
     def serving_template(self, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
         """The chat template with the serving form baked in: what a release ships as `chat_template.jinja`."""
@@ -148,6 +160,7 @@ class PromptPair:
             "instruction": self.instruction,
             "safety": self.safety,
             "layout": self.layout,
+            "sha256": self.sha256,
             "training": {"text": self.training_text, "sha256": self.training_sha256},
             "serving": {"text": self.serving_text, "sha256": self.serving_sha256},
         }
@@ -169,6 +182,7 @@ class PromptPair:
             stored = {
                 form: (record[form]["text"], record[form]["sha256"]) for form in ("training", "serving")
             }
+            whole = record["sha256"]
         except (KeyError, TypeError) as error:
             raise PromptDigestError(
                 f"{where}: expected a prompt pair with both forms and their sha256, found a gap ({error}); "
@@ -182,6 +196,12 @@ class PromptPair:
                     f"{str(sha256)[:12]}…, found {_sha256(made)[:12]}…; the prompt was changed "
                     "after the release was made: fetch or make the release again."
                 )
+        if whole != pair.sha256 or any(record[name] != getattr(pair, name) for name in names):
+            raise PromptDigestError(
+                f"{where}: expected id, layout and source of prompt {pair.id} with sha256 "
+                f"{str(whole)[:12]}…, found {pair.sha256[:12]}…; they were changed after the release was "
+                "made: fetch or make the release again."
+            )
         return pair
 
 

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from chatdoctor_hub.errors import ModelFormatError
+from chatdoctor_hub.prompts.baking import unbake
+from chatdoctor_hub.prompts.control_tokens import neutralise
 from chatdoctor_hub.prompts.messages import fold_system
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ Apply = Callable[[list[dict[str, Any]], bool], str]
 
 _PROBE = [
     {"role": "system", "content": "chatdoctor-system-probe"},
+    {"role": "user", "content": "chatdoctor-user-probe"},
+    {"role": "assistant", "content": "chatdoctor-assistant-probe"},
     {"role": "user", "content": "chatdoctor-user-probe"},
 ]
 _SYSTEM_ROLE: dict[str, bool] = {}
@@ -38,11 +42,14 @@ def _compiled(template: str) -> Any:
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase | None, layout: str, form: Form) -> str:
-    """The chat template to use: the tokenizer's (for training, the one named so, if any), else `layout`."""
+    """The chat template to use: the tokenizer's (for training, the one named so, if any), else `layout`.
+
+    What is baked into it is left out: the messages are merged before they are rendered.
+    """
     own = getattr(tokenizer, "chat_template", None)
     if isinstance(own, Mapping):
         own = own.get("training" if form == "training" and "training" in own else "default")
-    return own if own else layout
+    return unbake(own if own else layout)
 
 
 def _applier(template: str, tokenizer: PreTrainedTokenizerBase | None) -> Apply:
@@ -62,14 +69,21 @@ def _applier(template: str, tokenizer: PreTrainedTokenizerBase | None) -> Apply:
 
 
 def takes_system_role(template: str, tokenizer: PreTrainedTokenizerBase | None = None) -> bool:
-    """Whether a system message's words appear in what the template makes of it."""
+    """Whether a system message's words appear in what the template makes of it.
+
+    They must wherever the conversation stops: some templates write them before the last turn and only if
+    that is the user's, so that a model would be tuned without the words that it is served with.
+    """
     if template not in _SYSTEM_ROLE:
         from jinja2 import TemplateError
 
+        apply = _applier(template, tokenizer)
         try:
-            text = _applier(template, tokenizer)([dict(message) for message in _PROBE], True)
-            _SYSTEM_ROLE[template] = _PROBE[0]["content"] in text
-        except (TemplateError, ModelFormatError):
+            _SYSTEM_ROLE[template] = all(
+                _PROBE[0]["content"] in apply([dict(message) for message in _PROBE[:end]], end % 2 == 0)
+                for end in (2, 3, 4)
+            )
+        except (TemplateError, TypeError, ValueError):
             _SYSTEM_ROLE[template] = False
     return _SYSTEM_ROLE[template]
 
@@ -83,18 +97,28 @@ def render(
 ) -> str:
     """The text of `messages`; with `cue`, followed by what opens the doctor's next turn.
 
+    Control tokens in the contents are broken (`control_tokens`): in what this text encodes to, only the
+    template opens and ends turns.
+
     Raises:
         ModelFormatError: when the template refuses the messages even with the system words folded into
             the first user turn.
     """
+    return _render(neutralise(messages, template, tokenizer), template, tokenizer, cue)
+
+
+def _render(
+    messages: list[dict[str, Any]], template: str, tokenizer: PreTrainedTokenizerBase | None, cue: bool
+) -> str:
     from jinja2 import TemplateError
 
-    listed = [dict(message) for message in messages]
-    if listed and listed[0].get("role") == "system" and not takes_system_role(template, tokenizer):
-        listed = fold_system(listed)
+    if messages and messages[0].get("role") == "system" and not takes_system_role(template, tokenizer):
+        messages = fold_system(messages)
     try:
-        return _applier(template, tokenizer)(listed, cue)
-    except TemplateError as error:
+        return _applier(template, tokenizer)(messages, cue)
+    except (TemplateError, TypeError, ValueError) as error:
+        if isinstance(error, ModelFormatError):
+            raise
         raise ModelFormatError(
             f"Expected a chat template that takes alternating user and assistant turns, found one that "
             f"refuses these messages ({error.__class__.__name__}); check the roles or use another base."
@@ -109,23 +133,20 @@ def render_with_spans(
     The contents are swapped for marks that occur nowhere else, the template is rendered, and the text
     is put together again from the pieces between the marks: the ranges are known, not searched for. The
     result is compared with the plain rendering, so a template that rewrites what the doctor said is
-    caught.
+    caught. Control tokens in the contents are broken first, as `render` does.
 
     Raises:
         ModelFormatError: when the template drops or rewrites an assistant turn.
     """
-    said = [str(message["content"]) for message in messages if message["role"] == "assistant"]
-    everything = "".join(str(message.get("content", "")) for message in messages) + template
+    listed = neutralise(messages, template, tokenizer)
+    plain = _render(listed, template, tokenizer, cue=False)
+    said = [str(message["content"]) for message in listed if _speaks(message)]
     mark = "\ue000"
-    while mark in everything:
+    while mark in plain or mark in template:
         mark += "\ue001"
     marks = iter(f"{mark}{number}{mark}" for number in range(len(said)))
-    marked = [
-        {**message, "content": next(marks)} if message["role"] == "assistant" else dict(message)
-        for message in messages
-    ]
-    plain = render(messages, template, tokenizer, cue=False)
-    rest = render(marked, template, tokenizer, cue=False)
+    marked = [{**message, "content": next(marks)} if _speaks(message) else message for message in listed]
+    rest = _render(marked, template, tokenizer, cue=False)
     text, spans = "", []
     for number, words in enumerate(said):
         before, found, rest = rest.partition(f"{mark}{number}{mark}")
@@ -140,3 +161,8 @@ def render_with_spans(
             "rewrites them; set another chat_template on the tokenizer."
         )
     return plain, spans
+
+
+def _speaks(message: Mapping[str, Any]) -> bool:
+    """Not so an assistant's message that only calls tools."""
+    return message.get("role") == "assistant" and bool(message.get("content"))

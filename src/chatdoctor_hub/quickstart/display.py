@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -46,15 +45,12 @@ class Display:
         """One line of a step's outcome."""
         self.console.print(f"    {escape(text)}", highlight=False, soft_wrap=True)
 
-    def text(self, text: str, style: str = "") -> None:
-        """A paragraph, indented and wrapped."""
-        width = max(40, min(self.console.width, 110) - 6)
-        for line in textwrap.wrap(text, width):
-            self.console.print(f"      {escape(line)}", style=style, highlight=False)
-
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Advance]:
-        """A progress bar that goes away when the block ends."""
+        """A progress bar that goes away when the block ends; nothing where there is no terminal."""
+        if not self.console.is_terminal:
+            yield lambda done, note="": None
+            return
         columns = (
             TextColumn("    {task.description}"),
             BarColumn(bar_width=30),
@@ -74,7 +70,7 @@ class Display:
         """A small table."""
         table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for number, name in enumerate(header):
-            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
+            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
         for row in rows:
             table.add_row(*[escape(cell) for cell in row])
         self.console.print(table)

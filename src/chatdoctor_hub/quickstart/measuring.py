@@ -160,6 +160,12 @@ def show_metrics(metrics: Record, display: Display) -> None:
         for form in FORMS:
             first, second = (metrics[key][who][form] for who in ("base", "tuned"))
             prompted = "with" if form == "serving" else "without"
-            cells = [f"{Proportion(record['successes'], record['n'])}" for record in (first, second)]
-            rows.append([f"{name}, {prompted} safety prompt", *cells, f"{second['n']}"])
-    display.table("What was measured", ("", "base", "tuned", "n"), rows)
+            cells = [_compact(Proportion(record["successes"], record["n"])) for record in (first, second)]
+            rows.append([f"{name}, {prompted} prompt", *cells, f"{second['n']}"])
+    display.table("What was measured (prompt: the safety prompt)", ("", "base", "tuned", "n"), rows)
+
+
+def _compact(share: Proportion) -> str:
+    """The share in percent with its 95 % Wilson interval, short enough for a terminal of 80 columns."""
+    bounds = f"[{100 * share.low:.0f}, {100 * share.high:.0f}]"
+    return f"{share.successes}/{share.n} = {100 * share.rate:.0f} % {bounds}"

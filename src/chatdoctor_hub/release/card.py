@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from chatdoctor_hub.release.manifest import Manifest
 
 __all__ = ["card_template", "render_card"]
 
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _REQUIRED = ("prompt", "corpus", "training", "metrics", "versions", "recipe")
 
 
@@ -71,7 +73,8 @@ def _header(manifest: Manifest) -> str:
         "pipeline_tag": "text-generation",
         "tags": ["medical", "dialogue", "lora", "ptst", "chatdoctor-hub"],
     }
-    if not manifest.base.path:
+    # A folder of this machine is no model that the Hub could link to.
+    if not manifest.base.path and _HUB_ID.fullmatch(manifest.base.id):
         header["base_model"] = manifest.base.id
         header["base_model_relation"] = "adapter"
     return str(yaml.safe_dump(header, sort_keys=False)).strip()

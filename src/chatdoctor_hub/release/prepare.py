@@ -75,14 +75,14 @@ def prepare_release(
         include_base: copy the base model into the release, for one that exists nowhere else.
 
     Raises:
-        DataNotFoundError, DataFormatError: when `run` is no run folder.
-        ReleaseFormatError: when a record that the card needs is missing, when the base that is to be
-            included has changed, or when `out` is something else than an earlier release.
+        DataNotFoundError, DataFormatError: when `run` is no run folder, or `out` is something else than an
+            earlier release.
+        ReleaseFormatError: when a record that the card needs is missing, or when the base that is to be
+            included has changed.
     """
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
     out = Path(out)
-    _check_out(out)
-    with replacing_folder(out) as partial:
+    with replacing_folder(out, what="release", marker=MANIFEST) as partial:
         _write_weights(folder, partial, include_base)
         _write_tokenizer(folder, partial)
         title = name or out.resolve().name
@@ -101,17 +101,6 @@ def prepare_release(
         (partial / "README.md").write_text(render_card(manifest), encoding="utf-8")
         load_manifest(partial)
     return ReleaseFolder(out)
-
-
-def _check_out(out: Path) -> None:
-    if out.name and (
-        not out.exists() or (out.is_dir() and ((out / MANIFEST).is_file() or not any(out.iterdir())))
-    ):
-        return
-    raise ReleaseFormatError(
-        f"{out}: expected a new, an empty or an earlier release's folder to write to, found "
-        f"{'a folder of other files' if out.is_dir() else 'a file'}; choose another."
-    )
 
 
 def _write_weights(run: RunFolder, out: Path, include_base: bool) -> None:

@@ -75,7 +75,7 @@ def encode_text(text: str, spans: Sequence[Span], tokenizer: PreTrainedTokenizer
     Raises:
         ModelFormatError: when no end-of-turn token follows a range.
     """
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     special = set(tokenizer.all_special_ids) | {
         number for number, token in tokenizer.added_tokens_decoder.items() if token.special

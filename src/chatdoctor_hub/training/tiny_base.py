@@ -6,7 +6,7 @@ refused. It is a demonstration of the path, not a source of medical advice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,9 @@ def train_tiny_base(
 ) -> Fit:
     """Train tokenizer and model, and write both to the folder `out` (safetensors, bfloat16).
 
-    Medical dialogues are seen under the pair's training form; behaviour (small talk, refusals) with no
-    system text, under the training form and under the serving form, so that the safety prompt has a
-    meaning for this base before anybody tunes it.
+    Behaviour (small talk, refusals) is seen with no system text, under the training form and under the
+    serving form in turn, medical dialogues mostly under the training form: so the safety prompt has a
+    meaning for this base before anybody tunes it, and medical questions are answered under all three.
 
     Args:
         medical: doctor-patient dialogues.
@@ -86,9 +86,10 @@ def train_tiny_base(
     config = config or TinyBaseConfig()
     tokenizer = _train_tokenizer([*medical, *behaviour], pair, config)
     length = min(config.context, config.training.max_length)
+    forms = (pair.render_training_messages, _plain, pair.render_serving)
     samples = [
-        *[_both_sides(sample, tokenizer) for sample in encode(medical, pair, tokenizer, length).samples],
-        *_encode_behaviour(behaviour, pair, tokenizer, length),
+        *_encode_under(medical, [forms[0]] * 6 + [forms[1], forms[2]], pair, tokenizer, length),
+        *_encode_under(behaviour, forms, pair, tokenizer, length),
     ]
     held_out = encode(validation, pair, tokenizer, length).samples if validation else ()
     with torch.random.fork_rng():
@@ -130,30 +131,31 @@ def _train_tokenizer(
     )
 
 
-def _both_sides(sample: Encoded, tokenizer: PreTrainedTokenizerBase) -> Encoded:
-    """The sample with the patient's words learned as well: more of the language from the same dialogue."""
-    start = sample.ids.index(int(tokenizer.convert_tokens_to_ids(_ROLES[1])))
-    return Encoded(sample.ids, tuple(at > start for at in range(len(sample))))
+def _plain(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    return messages
 
 
-def _encode_behaviour(
-    dialogues: Sequence[Dialogue], pair: PromptPair, tokenizer: PreTrainedTokenizerBase, length: int
+def _encode_under(
+    dialogues: Sequence[Dialogue],
+    forms: Sequence[Callable[[list[dict[str, str]]], list[dict[str, Any]]]],
+    pair: PromptPair,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
 ) -> list[Encoded]:
-    """Each dialogue under one of: no system text, the training form, the serving form, in turn."""
-    forms = (
-        lambda messages: messages,
-        pair.render_training_messages,
-        pair.render_serving,
-    )
+    """Each dialogue under one of the forms, in turn; what the patient says is learned as well.
+
+    The patient's words teach the language too, from the same dialogues.
+    """
     template = pair.training_template(tokenizer)
-    samples = [
-        encode_text(
-            *render_with_spans(forms[number % len(forms)](dialogue.to_messages()), template, tokenizer),
-            tokenizer,
-        )
-        for number, dialogue in enumerate(dialogues)
-    ]
-    return [sample for sample in samples if len(sample) <= length]
+    user = int(tokenizer.convert_tokens_to_ids(_ROLES[1]))
+    samples = []
+    for number, dialogue in enumerate(dialogues):
+        messages = forms[number % len(forms)](dialogue.to_messages())
+        ids = encode_text(*render_with_spans(messages, template, tokenizer), tokenizer).ids
+        start = ids.index(user)
+        if len(ids) <= length:
+            samples.append(Encoded(ids, tuple(at > start for at in range(len(ids)))))
+    return samples
 
 
 def _new_model(tokenizer: PreTrainedTokenizerBase, config: TinyBaseConfig) -> Any:

@@ -232,7 +232,7 @@ def _write(
     records: Sequence[dict[str, float]],
 ) -> RunFolder:
     out = Path(config.output)
-    with replacing_folder(out) as partial:
+    with replacing_folder(out, what="tuning run", marker=RECORD) as partial:
         model.save_pretrained(partial / "adapter", safe_serialization=True)
         (partial / "adapter" / "README.md").unlink(missing_ok=True)
         tokenizer.chat_template = PromptPair.from_record(manifest.prompt).training_template(tokenizer)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatdoctor_hub.knowledge.words import question_stems, stems
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        "cough coughs coughed coughing",
+        "itch itchy itching itchiness itches",
+        "dizzy dizziness",
+        "infection infected infections infects",
+        "congestion congested",
+        "depression depressed depressive",
+        "swelling swollen swells",
+        "stiff stiffness",
+        "bruise bruises bruised bruising",
+        "diarrhea diarrhoea",
+        "tumor tumour tumors",
+        "hemorrhoid haemorrhoids",
+        "allergy allergies allergic",
+        "knee knees",
+        "toe toes",
+        "eye eyes",
+        "headache headaches",
+        "abdomen belly bellies tummy stomach abdominal",
+        "pee peeing urinate urination urine",
+        "frequency frequent",
+        "sudden suddenly",
+        "M\u00e9ni\u00e8re Meniere Meniere's M\u00e9ni\u00e8re\u2019s",
+    ],
+)
+def test_forms_of_one_word_meet(forms: str) -> None:
+    assert len({tuple(stems(form)) for form in forms.split()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("runny", "running"),
+        ("bleed", "blister"),
+        ("spring", "spray"),
+        ("arm", "army"),
+        ("pus", "push"),
+        ("loss", "los"),
+    ],
+)
+def test_different_words_stay_apart(one: str, other: str) -> None:
+    assert stems(one) != stems(other)
+
+
+def test_kinds_of_one_disease_stay_apart() -> None:
+    assert stems("hepatitis A") != stems("hepatitis B") != stems("hepatitis")
+    assert set(stems("type 1 diabetes")) & set(stems("type-2 diabetes")) == {
+        *stems("type"),
+        *stems("diabetes"),
+    }
+
+
+def test_small_words_go() -> None:
+    assert stems("Hi doctor, I've been having a problem with my back for two weeks.") == ["back"]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("it stings when I pee", "painful urination"),
+        ("Peeing burns.", "painful urination"),
+        ("I run to the bathroom", "frequent urination"),
+        ("I keep throwing up", "vomiting"),
+        ("she passed out", "fainting"),
+        ("my head is pounding", "headache"),
+        ("my throat hurts", "sore throat"),
+        ("loose stools", "diarrhea"),
+        ("pins and needles", "numbness"),
+        ("my hair is falling out", "hair loss"),
+    ],
+)
+def test_turns_of_phrase_widen_a_question_and_only_that(text: str, meant: str) -> None:
+    assert question_stems(text) == stems(text) + stems(meant)
+    assert question_stems("I pass the salt, needles out") == stems("I pass the salt, needles out")
+
+
+@given(st.text())
+def test_any_text_has_stems_that_do_not_depend_on_case(text: str) -> None:
+    assert all(len(stem) > 1 for stem in question_stems(text))
+    assert stems(text.casefold()) == stems(text)

@@ -1,0 +1,344 @@
+"""`prepare_release`: what is in the folder, and that it works where this library is unknown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_run
+
+from chatdoctor_hub.errors import DataFormatError, DataNotFoundError, PromptDigestError, ReleaseFormatError
+from chatdoctor_hub.models import digest_of
+from chatdoctor_hub.prompts import PromptPair
+from chatdoctor_hub.release import ReleaseFolder, load_manifest, prepare_release
+from chatdoctor_hub.training import RunFolder
+
+PAIR = PromptPair.load("chatdoctor@1")
+OWN = "You speak like a pirate."
+FILES = [
+    "README.md",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "additional_chat_templates/training.jinja",
+    "base/chat_template.jinja",
+    "base/config.json",
+    "base/generation_config.json",
+    "base/model.safetensors",
+    "base/tokenizer.json",
+    "base/tokenizer_config.json",
+    "chat_template.jinja",
+    "chatdoctor.json",
+    "loss.png",
+    "recipe.yaml",
+    "tokenizer.json",
+    "tokenizer_config.json",
+]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def test_every_file_is_there_and_none_besides(release: ReleaseFolder) -> None:
+    assert names_in(release.path) == FILES
+
+
+def test_without_its_base_it_has_the_same_less_the_base(run: RunFolder, tmp_path: Path) -> None:
+    release = tiny_run.make_release(run, tmp_path / "lean", include_base=False)
+    assert names_in(release.path) == [name for name in FILES if not name.startswith("base/")]
+    assert release.manifest.base.path == ""
+
+
+def test_weights_are_safetensors_and_nothing_is_pickled(release: ReleaseFolder) -> None:
+    from safetensors import safe_open
+
+    for name in names_in(release.path):
+        file = release.path / name
+        assert file.suffix in (".json", ".jinja", ".safetensors", ".md", ".png", ".yaml")
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as weights:
+                assert list(weights.keys())
+        else:
+            # A pickle, or a zip of pickles as torch writes it, by its first bytes.
+            assert file.read_bytes()[:2] not in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
+
+
+def test_the_weights_are_those_of_the_run(release: ReleaseFolder, run: RunFolder) -> None:
+    name = "adapter_model.safetensors"
+    assert (release.path / name).read_bytes() == (run.adapter / name).read_bytes()
+    assert digest_of(release.path / "base") == run.manifest.base.digest == release.manifest.base.digest
+
+
+def test_the_adapter_names_a_base_that_others_can_find(
+    release: ReleaseFolder, run: RunFolder, tmp_path: Path
+) -> None:
+    def named(folder: Path) -> str:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(config["base_model_name_or_path"])
+
+    assert named(release.path) == "base"
+    # A base from the Hub was loaded from a folder of the cache; what is published must give its id.
+    other = shutil.copytree(run.path, tmp_path / "run")
+    record = json.loads((other / "run.json").read_text(encoding="utf-8"))
+    record["base"]["id"] = "org/base"
+    (other / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert (
+        named(tiny_run.make_release(RunFolder(other), tmp_path / "out", include_base=False).path)
+        == "org/base"
+    )
+
+
+def test_the_manifest_repeats_the_run_and_the_measurements(release: ReleaseFolder, run: RunFolder) -> None:
+    made, of_run = release.manifest, run.manifest
+    assert made.name == "tiny-doctor"
+    assert made.schema_version == 1
+    assert made.metrics == tiny_run.metrics()
+    assert made.prompt_pair == PAIR
+    assert made.recipe == of_run.recipe.model_dump(mode="json")
+    assert made.seed == of_run.recipe.seed
+    assert made.corpus["digest"] == of_run.data.digest
+    assert made.corpus["description"] == "Made for a test."
+    assert (made.base.path, made.base.digest) == ("base", of_run.base.digest)
+    assert made.base.parameters == of_run.base.parameters
+    assert made.training["steps"] == of_run.steps
+    assert made.training["trained_parameters"] == of_run.trained_parameters
+    assert made.versions == of_run.versions
+
+
+def test_the_manifest_has_the_digest_of_every_other_file_but_the_card(release: ReleaseFolder) -> None:
+    found = {
+        name: hashlib.sha256((release.path / name).read_bytes()).hexdigest()
+        for name in FILES
+        if name not in ("README.md", "chatdoctor.json")
+    }
+    assert release.manifest.files == found
+
+
+@pytest.fixture(scope="module")
+def tokenizer(release: ReleaseFolder) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(release.path)
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        [],
+        [OWN],
+        [PAIR.safety],
+        [PAIR.serving_text],
+        [PAIR.training_text],
+        [f"{PAIR.serving_text}\n\n{OWN}"],
+        [OWN, PAIR.safety],
+    ],
+    ids=["none", "own", "safety", "serving", "task", "serving and own", "own, then safety"],
+)
+@pytest.mark.parametrize("cue", [True, False])
+def test_applying_the_chat_template_gives_the_safety_prompt_exactly_once(
+    tokenizer: Any, system: list[str], cue: bool
+) -> None:
+    messages = [{"role": "system", "content": words} for words in system]
+    messages += [{"role": "user", "content": "I have a cough."}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=cue)
+    assert text.count(PAIR.safety) == 1
+    assert text.count(PAIR.instruction) == 1
+    assert text.count(OWN) == any(OWN in words for words in system)
+    assert text.index(PAIR.safety) < text.index(PAIR.instruction) < text.index("I have a cough.")
+    if OWN in text:
+        assert text.index(PAIR.instruction) < text.index(OWN) < text.index("I have a cough.")
+    if cue:
+        assert text == PAIR.render_prompt(messages, tokenizer)
+
+
+@pytest.mark.parametrize("system", [[], [OWN]], ids=["none", "own"])
+def test_the_training_template_has_none(tokenizer: Any, system: list[str]) -> None:
+    messages = [{"role": "system", "content": words} for words in system]
+    messages += [{"role": "user", "content": "I have a cough."}]
+    text = tokenizer.apply_chat_template(messages, chat_template="training", tokenize=False)
+    for sentence in PAIR.safety.split(". "):
+        assert sentence not in text
+    assert text.count(OWN) == len(system)
+
+
+ELSEWHERE = """
+import json, sys
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = sys.argv[1]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+base = AutoModelForCausalLM.from_pretrained(folder + "/base", dtype=torch.float32)
+model = PeftModel.from_pretrained(base, folder).eval()
+asked = tokenizer.apply_chat_template(
+    [{"role": "user", "content": "I have had a cough for 3 days. What should I do?"}],
+    add_generation_prompt=True,
+    return_tensors="pt",
+)
+made = model.generate(**asked, max_new_tokens=12, do_sample=False)[0, asked["input_ids"].shape[1] :]
+ours = [name for name in sys.modules if name.startswith("chatdoctor")]
+print(json.dumps({"text": tokenizer.decode(made, skip_special_tokens=True), "ours": ours}))
+"""
+
+
+def test_it_answers_where_only_transformers_and_peft_are_known(release: ReleaseFolder) -> None:
+    from chatdoctor_hub.inference import ChatRequest, LocalEngine, Sampling
+
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(release.path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["ours"] == []
+    # Greedy: the safety prompt and the adapter are the same, so the words are.
+    request = ChatRequest(
+        ({"role": "user", "content": "I have had a cough for 3 days. What should I do?"},),
+        Sampling(max_tokens=12),
+    )
+    engine = LocalEngine(str(release.path), dtype="float32")
+    assert found["text"].strip() == engine.generate(request).text.strip()
+    assert len(found["text"].strip()) > 2
+
+
+def test_the_plot_is_a_png_of_the_size_promised(release: ReleaseFolder) -> None:
+    data = (release.path / "loss.png").read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == (1000, 600)
+
+
+def test_an_older_release_is_replaced_and_nothing_is_left_beside(run: RunFolder, tmp_path: Path) -> None:
+    first = tiny_run.make_release(run, tmp_path / "out")
+    (first.path / "stale.txt").touch()
+    second = tiny_run.make_release(run, tmp_path / "out", name="second")
+    assert names_in(second.path) == FILES
+    assert load_manifest(second.path).name == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("last", ["recipe.yaml", "chatdoctor.json", "README.md"])
+def test_an_interrupt_leaves_nothing_and_an_older_release_as_it_was(
+    last: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = tiny_run.make_release(run, tmp_path / "older").manifest
+    real = Path.write_text
+
+    def interrupted(self: Path, *args: Any, **more: Any) -> int:
+        if self.name == last:
+            raise KeyboardInterrupt
+        return real(self, *args, **more)
+
+    monkeypatch.setattr(Path, "write_text", interrupted)
+    for out in ("older", "new"):
+        with pytest.raises(KeyboardInterrupt):
+            tiny_run.make_release(run, tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["older"]
+    assert load_manifest(tmp_path / "older") == older
+    assert names_in(tmp_path / "older") == FILES
+
+
+# What bad input gets.
+
+
+@pytest.fixture
+def other_run(run: RunFolder, tmp_path: Path) -> Callable[[], RunFolder]:
+    """A copy of the run to do as one likes with."""
+    return lambda: RunFolder(Path(shutil.copytree(run.path, tmp_path / "run")))
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"run\.json"):
+        tiny_run.make_release(RunFolder(tmp_path), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "file", ["adapter/adapter_model.safetensors", "adapter/adapter_config.json", "metrics.jsonl"]
+)
+def test_a_run_with_a_gap(file: str, other_run: Callable[[], RunFolder], tmp_path: Path) -> None:
+    run = other_run()
+    (run.path / file).unlink()
+    with pytest.raises(DataNotFoundError, match="run the recipe again"):
+        tiny_run.make_release(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_whose_prompt_was_changed(other_run: Callable[[], RunFolder], tmp_path: Path) -> None:
+    run = other_run()
+    file = run.path / "run.json"
+    file.write_text(
+        file.read_text(encoding="utf-8").replace("Put the patient's safety first", "Obey"), encoding="utf-8"
+    )
+    with pytest.raises(PromptDigestError, match=r"run\.json"):
+        tiny_run.make_release(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_base_that_has_changed_since_the_run(
+    other_run: Callable[[], RunFolder], run: RunFolder, tmp_path: Path
+) -> None:
+    other = other_run()
+    base = shutil.copytree(run.manifest.base.path, tmp_path / "base")
+    config = base / "config.json"
+    config.write_text(config.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    record = json.loads((other.path / "run.json").read_text(encoding="utf-8"))
+    record["base"]["path"] = str(base)
+    (other.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ReleaseFormatError, match="the adapter was trained on, found another digest"):
+        tiny_run.make_release(other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pickles_in_the_bases_folder_stay_behind(
+    other_run: Callable[[], RunFolder], run: RunFolder, tmp_path: Path
+) -> None:
+    other = other_run()
+    base = shutil.copytree(run.manifest.base.path, tmp_path / "base")
+    for name in ("pytorch_model.bin", "optimizer.pt", "model.pth", "notes.pkl", "modeling.py"):
+        (base / name).write_bytes(b"\x80\x04.")
+    (base / "checkpoint-1").mkdir()
+    (base / "checkpoint-1" / "model.safetensors").touch()
+    record = json.loads((other.path / "run.json").read_text(encoding="utf-8"))
+    record["base"]["path"] = str(base)
+    (other.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert names_in(tiny_run.make_release(other, tmp_path / "out").path) == FILES
+
+
+@pytest.mark.parametrize("gap", ["perplexity", "overlap", "attack_success", "over_refusal"])
+def test_a_measurement_that_is_missing(gap: str, run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseFormatError, match=rf"chatdoctor\.json: .*{gap}"):
+        tiny_run.make_release(
+            run, tmp_path / "out", metrics={k: v for k, v in tiny_run.metrics().items() if k != gap}
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_measurements_at_all(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseFormatError, match="'metrics'"):
+        prepare_release(run, tmp_path / "out", metrics={})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_place_that_is_taken_by_something_else(kind: str, run: RunFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kept = out if kind == "file" else out / "thesis.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("years of work", encoding="utf-8")
+    with pytest.raises(DataFormatError, match="an older release, found a"):
+        tiny_run.make_release(run, out)
+    assert kept.read_text(encoding="utf-8") == "years of work"
+
+
+def test_the_run_itself_cannot_be_written_over(other_run: Callable[[], RunFolder]) -> None:
+    run = other_run()
+    with pytest.raises(DataFormatError, match="an older release"):
+        tiny_run.make_release(run, run.path)
+    assert RunFolder.open(run.path).metrics
