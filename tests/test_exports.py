@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.resources
 import importlib.util
 import inspect
 import pkgutil

@@ -62,7 +62,7 @@ def test_the_default_main_job_and_its_resumption(tmp_path: Path) -> None:
         time.sleep(0.2)
     killed.send_signal(signal.SIGINT)
     assert killed.wait(timeout=60) == 130
-    assert not list(base.glob(".*.partial")), "Ctrl-C left something half-written"
+    assert not list(base.glob(".*.new")), "Ctrl-C left something half-written"
 
     first = run(CHATDOCTOR, "quickstart", cwd=tmp_path, home=home)
     assert first.returncode == 0, first.stderr

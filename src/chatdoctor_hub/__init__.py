@@ -4,8 +4,8 @@ The one idea: a model is tuned under a prompt *without* a safety prompt and serv
 (PTST, "Pure Tuning, Safe Testing", arXiv 2402.18540). Both forms are one `PromptPair` that travels with
 the weights.
 
-Rooms and their ranks; a room imports only from rooms of a lower rank (`tests/test_architecture.py`
-reads this table):
+Rooms and their ranks; a room imports only from rooms of a lower rank, on the ground floor also from those
+named before it (`tests/test_architecture.py` reads this table):
 
     0  errors, dialogue, folders
     1  knowledge, prompts

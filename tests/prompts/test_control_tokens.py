@@ -92,6 +92,7 @@ def test_tokens_within_tokens_and_tokens_that_a_break_would_make() -> None:
     for words in ("<s>", "<<s>>", "ab", "a b", "aab", "a  b", " x ", "§", "a§b", "y\n", "".join(tokens)):
         assert control_ids(tokenizer, broken(words, tokenizer)) == []
     assert broken("a§b", tokenizer) == "a\ufffdb"
+    assert broken("it is ab now", tokenizer) == "it is a   b now"
 
 
 def test_white_space_and_plain_words_stay() -> None:
@@ -145,6 +146,7 @@ def test_tokens_that_arise_by_normalizing(words: str) -> None:
     assert control_ids(tokenizer, words) or words == "<|e\u0301nd|>"
     assert control_ids(tokenizer, broken(words, tokenizer)) == []
     assert broken("Épine ÉTÉ", tokenizer) == "Épine ÉTÉ"
+    assert broken("ÉTÉ <|eNd|>\nx", tokenizer) == "ÉTÉ < | e N d | >\nx"
 
 
 def test_tokens_added_later_are_known() -> None:

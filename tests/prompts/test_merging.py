@@ -95,7 +95,7 @@ def test_what_others_say_is_not_touched() -> None:
 
 def test_a_gap_is_longer_than_any_in_the_texts() -> None:
     """Else the halves around a copy that is dropped could make up another."""
-    text = "Be safe.\n\n\n\nAlways."
+    text = "Be safe.\n\n\nAlways."
     made = merge_system([system("Be safe." + text + "Always.")], text)
     assert merge_system(made, text) == made
     assert made[0]["content"].count(text) == 1

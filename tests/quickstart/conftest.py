@@ -1,59 +1,13 @@
-"""The main job on a tiny scale: the same seven steps in seconds."""
+"""The main job, done once a session."""
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from rich.console import Console
-
-from chatdoctor_hub.quickstart import QuickstartSettings, quickstart
-from chatdoctor_hub.training import TinyBaseConfig, TrainingConfig
-
-STEPS = ("knowledge", "corpus", "base", "tuning", "test", "release", "chat")
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished job: its folder, what it printed, and how it was set."""
-
-    out: Path
-    printed: str
-    settings: QuickstartSettings
-
-    @property
-    def reused(self) -> list[bool]:
-        """Of each step, whether it said that it was done before."""
-        parts = self.printed.split("/7 ")[1:]
-        return ["done before with the same inputs" in part for part in parts]
-
-
-def settings_for(out: Path, epochs: float, **changes: Any) -> QuickstartSettings:
-    # One thread and one precision: what is made depends on nothing but the inputs.
-    fixed: dict[str, Any] = {"batch_size": 8, "precision": "float32", "workers": 1}
-    tiny = TinyBaseConfig(
-        vocabulary=600,
-        hidden_size=32,
-        layers=1,
-        heads=2,
-        mlp_size=64,
-        context=512,
-        training=TrainingConfig(optimizer="muon", lr=0.03, epochs=epochs, **fixed),
-    )
-    small: dict[str, Any] = {"synthetic": 120, "small_talk": 20, "safety": 40, "overlap_answers": 4, "tiny": tiny}
-    tuning = TrainingConfig(epochs=0.5, lr=5e-3, **fixed)
-    return QuickstartSettings(**{"out": out, "training": tuning, **small, **changes})
-
-
-def perform(settings: QuickstartSettings) -> Done:
-    printed = io.StringIO()
-    quickstart(settings, Console(file=printed, width=200))
-    return Done(settings.out, printed.getvalue(), settings)
+from tiny_job import Done, perform, settings_for
 
 
 @pytest.fixture(scope="session", autouse=True)

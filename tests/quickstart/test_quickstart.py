@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STEPS, Done, perform, settings_for
+from tiny_job import STEPS, Done, perform, settings_for
 
 from chatdoctor_hub import folders
 from chatdoctor_hub.corpus import Corpus
@@ -47,7 +47,10 @@ def test_seven_folders_and_the_ledger_and_nothing_else(done: Done) -> None:
 
 
 def test_each_folder_can_be_inspected(done: Done) -> None:
-    rows = [json.loads(line) for line in (done.out / "knowledge" / "diseases.jsonl").read_text("utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (done.out / "knowledge" / "diseases.jsonl").read_text("utf-8").splitlines()
+    ]
     assert [row["name"] for row in rows] == [disease.name for disease in DiseaseTable.starter()]
     assert json_of(done.out / "knowledge" / "problems.json") == []
     corpus = Corpus.open(done.out / "corpus")
@@ -132,7 +135,9 @@ def test_the_figures_are_real(done: Done) -> None:
 
 def test_it_says_what_it_did_and_how_to_go_on(done: Done) -> None:
     release = done.out / "release"
-    for number, title in enumerate(("Knowledge", "Corpus", "Base model", "Tuning", "Test", "Release", "Chat"), 1):
+    for number, title in enumerate(
+        ("Knowledge", "Corpus", "Base model", "Tuning", "Test", "Release", "Chat"), 1
+    ):
         assert f"\n{number}/7 {title}  " in done.printed
     assert "a demonstration and no doctor" in done.printed
     assert f"hf upload YOUR-NAME/chatdoctor-quickstart {release}" in done.printed
@@ -147,8 +152,9 @@ def test_a_rerun_does_nothing_and_says_the_same(done: Done) -> None:
     assert time.monotonic() - started < 2
     assert state_of(done.out) == before
     assert again.reused == [True] * 7
-    assert again.printed.split("What was measured")[1].split("Took")[0] == (
-        done.printed.split("What was measured")[1].split("Took")[0]
+    assert (
+        again.printed.split("What was measured")[1].split("Took")[0]
+        == (done.printed.split("What was measured")[1].split("Took")[0])
     )
 
 
@@ -214,9 +220,9 @@ def test_ctrl_c_at_any_step_leaves_nothing_half_written_and_the_rerun_goes_on(
             last = _interrupting(real_swap, lambda _, new, target, *__: target.name == name)
             patched.setattr(folders, "_swap", last)
 
+        assert interrupted(at_the_end) == complete
         if name in ("base", "tuning"):
             assert interrupted(in_training) == complete
-        assert interrupted(at_the_end) == complete
         assert list(json_of(settings.out / "steps.json") if number else {}) == list(STEPS[:number])
     again = perform(settings)
     assert again.reused == [*[True] * 6, False]
@@ -244,7 +250,9 @@ def test_a_step_that_was_not_entered_is_done_again(
     """Ctrl-C between a folder's taking its name and the ledger."""
     out = copied()
     ledger = json_of(out / "steps.json")
-    (out / "steps.json").write_text(json.dumps({k: v for k, v in ledger.items() if k != "chat"}), encoding="utf-8")
+    (out / "steps.json").write_text(
+        json.dumps({k: v for k, v in ledger.items() if k != "chat"}), encoding="utf-8"
+    )
     again = perform(dataclasses.replace(done.settings, out=out))
     assert again.reused == [*[True] * 6, False]
     assert json_of(out / "chat" / "answers.json") == json_of(done.out / "chat" / "answers.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chatdoctor_hub.corpus.behaviour import general_dialogues, safety_dialogues
 from chatdoctor_hub.corpus.folder import Corpus
+from chatdoctor_hub.corpus.lookups import lookups
 from chatdoctor_hub.corpus.readers import DialogueFile, RecordProblem, read_dialogues
 from chatdoctor_hub.corpus.splits import Splits, split
 from chatdoctor_hub.corpus.synthesis import synthesize
@@ -14,6 +15,7 @@ __all__ = [
     "RecordProblem",
     "Splits",
     "general_dialogues",
+    "lookups",
     "read_dialogues",
     "safety_dialogues",
     "split",

@@ -66,6 +66,7 @@ _SAME = (
     "fever febrile feverish fevers pyrexia temperature",
     "flatulence gas gassy",
     "frequent frequency frequently often",
+    "insomnia sleepless sleeplessness",
     "hearing deaf deafness hear heard hears",
     "itch itched itches itching itchiness itchy pruritus",
     "loss lose loses losing lost",
@@ -85,7 +86,7 @@ _SAME = (
     "scaly flakes flaky peeling scale scales scaliness",
     "seizure convulsion convulsions fits seizures",
     "sex intercourse sexual sexually",
-    "sleep asleep insomnia sleeping sleepless sleeplessness slept",
+    "sleep asleep sleeping slept",
     "speaking speak speech talk talking",
     "sputum mucus phlegm",
     "stool bowel bowels faeces feces poo poop pooing pooping stools",
@@ -124,6 +125,10 @@ _PHRASES = tuple(
         (
             r"\bhead (?:hurts?|aches?|is (?:pounding|throbbing|killing))|\bpain in (?:my|the) head\b",
             "headache",
+        ),
+        (
+            r"\b(?:can't|cannot|can not|couldn't|not|difficult\w*|hard|trouble|unable)\b[^.;,?!]{0,16}\ba?sleep",
+            "insomnia",
         ),
         (r"\bthroat (?:hurts?|aches?)\b", "sore throat"),
         (r"\bloose (?:stools?|motions?|bowels?)\b|\bthe runs\b", "diarrhea"),
@@ -196,7 +201,7 @@ def _stem(word: str) -> str:
         word = word.replace("ae", "e").replace("oe", "e").replace("our", "or")
     for ending, instead, left in _ENDINGS:
         rest = word.removesuffix(ending)
-        if rest != word and len(rest) >= left and re.search("[aeiouy]", rest):
+        if rest != word and len(rest) >= left and re.search("[aeiouy]", rest + instead):
             word = rest + instead
             break
     if word.endswith(("sion", "tion")) and len(word) > 6:

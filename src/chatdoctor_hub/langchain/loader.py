@@ -11,7 +11,7 @@ from chatdoctor_hub.inference import Engine, LocalEngine
 from chatdoctor_hub.inference.loading import resolve_parts
 from chatdoctor_hub.prompts import PromptPair
 
-__all__ = ["EngineLoader", "ModelChoice"]
+__all__ = ["EngineLoader", "ModelChoice", "identity"]
 
 
 @dataclass(frozen=True)

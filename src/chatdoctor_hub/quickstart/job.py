@@ -99,6 +99,7 @@ def quickstart(settings: QuickstartSettings, console: Console | None = None) -> 
         [
             settings.base and digest_of(locate(settings.base)),
             settings.tiny.model_dump(),
+            settings.tiny_epochs,
             settings.small_talk,
             settings.safety,
         ],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chatdoctor_hub.training import TinyBaseConfig, TrainingConfig
 
-__all__ = ["QUESTIONS", "QuickstartSettings"]
+__all__ = ["FREE_BYTES", "QUESTIONS", "QuickstartSettings"]
 
 QUESTIONS = (
     "It burns when I pee and I have to run to the toilet all the time. What could it be?",
@@ -33,6 +33,8 @@ class QuickstartSettings:
         small_talk: everyday dialogues for the tiny base.
         safety: harmful and harmless requests with answers for the tiny base.
         tiny: shape and schedule of the tiny base.
+        base_epochs: passes that train it; None: 2 over dialogues written from the table, whose wording is
+            soon learned, and 3 over others.
         training: schedule of the tuning.
         overlap_answers: held-out questions that are answered for the overlap scores.
     """
@@ -46,5 +48,11 @@ class QuickstartSettings:
     small_talk: int = 300
     safety: int = 1000
     tiny: TinyBaseConfig = TinyBaseConfig()
+    base_epochs: float | None = None
     training: TrainingConfig = TrainingConfig(epochs=1.0, lr=2e-3)
     overlap_answers: int = 60
+
+    @property
+    def tiny_epochs(self) -> float:
+        """Passes that train the tiny base."""
+        return self.base_epochs or (3.0 if self.dialogues else 2.0)

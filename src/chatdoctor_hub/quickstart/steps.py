@@ -9,6 +9,7 @@ from typing import Any
 from chatdoctor_hub.corpus import (
     Corpus,
     general_dialogues,
+    lookups,
     read_dialogues,
     safety_dialogues,
     split,
@@ -25,7 +26,7 @@ from chatdoctor_hub.release import prepare_release
 from chatdoctor_hub.training import RecipeConfig, fine_tune, train_tiny_base
 from chatdoctor_hub.training.schedule import step_count
 
-__all__ = ["PROMPT", "make_base", "make_corpus", "make_knowledge", "make_release", "read_table", "tune"]
+__all__ = ["PROMPT", "check_base", "make_base", "make_corpus", "make_knowledge", "make_release", "read_table", "tune"]
 
 PROMPT = "chatdoctor@1"
 Found = dict[str, Any]
@@ -118,12 +119,18 @@ def make_base(settings: QuickstartSettings, corpus: Path, out: Path, display: Di
         *general_dialogues(settings.small_talk, seed=settings.seed),
         *safety_dialogues(settings.safety, seed=settings.seed),
     ]
-    config = settings.tiny.model_copy(update={"seed": settings.seed})
-    samples = len(opened.train) + len(behaviour)
+    medical = [*opened.train, *lookups(read_table(settings))]
+    config = settings.tiny.model_copy(
+        update={
+            "seed": settings.seed,
+            "training": settings.tiny.training.model_copy(update={"epochs": settings.tiny_epochs}),
+        }
+    )
+    samples = len(medical) + len(behaviour)
     total = step_count(samples, config.training.batch_size, config.training.epochs)
     with replacing_folder(out) as partial, display.progress("training", total) as advance:
         fitted = train_tiny_base(
-            opened.train,
+            medical,
             behaviour,
             PromptPair.load(PROMPT),
             partial,
@@ -162,12 +169,7 @@ def tune(settings: QuickstartSettings, base: Found, corpus: Path, out: Path, dis
     )
     if made.data.shortened or made.data.skipped:
         display.say(f"{made.data.shortened} dialogues shortened, {sum(made.data.skipped.values())} skipped.")
-    return {"digest": digest_of_run(out)}
-
-
-def digest_of_run(run: Path) -> str:
-    """Digest of the adapter that a run made."""
-    return digest_of(run / "adapter")
+    return {"digest": digest_of(out / "adapter")}
 
 
 def make_release(

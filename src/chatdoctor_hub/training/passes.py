@@ -17,7 +17,7 @@ from chatdoctor_hub.training.encoding import Encoded
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Flat", "attention_by_dialogue", "flatten", "loss_of", "takes_flat"]
+__all__ = ["Flat", "attention_by_dialogue", "flatten", "logits_of", "loss_of", "takes_flat"]
 
 _ATTENTION = "chatdoctor_flat"
 _UNLEARNED = -100
