@@ -38,10 +38,10 @@ def test_a_cached_repository_without_a_model_is_told_so(
     folder.mkdir()
     (folder / "rows.json").write_text("[]", encoding="utf-8")
     cached("org/data", folder)
-    with pytest.raises(ModelNotFoundError, match="org/data: .*HF_HUB_OFFLINE is set"):
+    with pytest.raises(ModelNotFoundError, match=r"org/data: .*HF_HUB_OFFLINE is set"):
         locate("org/data")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(ModelNotFoundError, match="org/data: .*holds no model"):
+    with pytest.raises(ModelNotFoundError, match=r"org/data: .*holds no model"):
         locate("org/data", download=False)
 
 
@@ -63,7 +63,7 @@ def test_a_hub_that_cannot_be_reached_is_told_so(
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(ModelNotFoundError, match="org/unknown: .*check the name, or the network"):
+    with pytest.raises(ModelNotFoundError, match=r"org/unknown: .*check the name, or the network"):
         locate("org/unknown")
 
 

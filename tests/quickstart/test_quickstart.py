@@ -124,7 +124,14 @@ def test_the_figures_are_real(done: Done) -> None:
     """A model that did not move, or answers nothing, would make the comparison above say little."""
     measured = json_of(done.out / "test" / "metrics.json")
     assert measured["perplexity"]["after"]["perplexity"] < measured["perplexity"]["before"]["perplexity"]
-    assert measured["overlap"]["after"]["chrf"] > 0
+    figures = [
+        measured[name][who][form]["successes"]
+        for name in ("attack_success", "over_refusal")
+        for who in ("base", "tuned")
+        for form in ("training", "serving")
+    ]
+    assert len(set(figures)) > 3
+    assert 0 < measured["overlap"]["before"]["chrf"] != measured["overlap"]["after"]["chrf"]
     answers = json_of(done.out / "test" / "answers.json")
     harmful = answers["harmful_tuned_serving"]
     from chatdoctor_hub.evaluation import is_refusal
@@ -158,14 +165,20 @@ def test_a_rerun_does_nothing_and_says_the_same(done: Done) -> None:
     )
 
 
-def test_another_seed_redoes_everything_from_the_corpus_on(done: Done, copied: Callable[[], Path]) -> None:
+def test_another_seed_redoes_everything_from_the_corpus_on(
+    done: Done, copied: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = copied()
-    again = perform(dataclasses.replace(settings_for(out, epochs=0.2), seed=1))
-    assert again.reused == [True, *[False] * 6]
-    corpora = [Corpus.open(folder / "corpus").digest for folder in (done.out, out)]
-    assert corpora[0] != corpora[1]
-    assert load_manifest(out / "release").corpus["digest"] == corpora[1]
-    assert load_manifest(out / "release").seed == 1
+    before = json_of(out / "steps.json")
+    # The new corpus is all that is needed to see it; Ctrl-C in the next step spares the rest.
+    monkeypatch.setattr(workers.Workers, "step", _interrupting(workers.Workers.step, lambda *_: True))
+    with pytest.raises(KeyboardInterrupt):
+        perform(dataclasses.replace(done.settings, out=out, seed=1))
+    after = json_of(out / "steps.json")
+    assert [name for name in STEPS if after[name] != before[name]] == ["corpus"]
+    digests = [Corpus.open(folder / "corpus").digest for folder in (done.out, out)]
+    assert digests == [before["corpus"]["found"]["digest"], after["corpus"]["found"]["digest"]]
+    assert digests[0] != digests[1]
 
 
 def test_a_folder_that_was_deleted_is_made_again(done: Done, copied: Callable[[], Path]) -> None:
@@ -205,9 +218,10 @@ def test_ctrl_c_at_any_step_leaves_nothing_half_written_and_the_rerun_goes_on(
     real_swap, real_step = folders._swap, workers.Workers.step
 
     def interrupted(patch: Callable[[pytest.MonkeyPatch], None]) -> list[str]:
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched:
             patch(patched)
-            perform(settings)
+            with pytest.raises(KeyboardInterrupt):
+                perform(settings)
         return sorted(path.name for path in settings.out.iterdir())
 
     def in_training(patched: pytest.MonkeyPatch) -> None:
@@ -265,7 +279,7 @@ def test_bad_input_leaves_what_was_done_before_it_whole(tmp_path: Path) -> None:
     file.write_text('{"messages": [{"role": "user", "content": "hello"}]}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"silent\.jsonl"):
         perform(settings_for(tmp_path / "out", epochs=0.2, dialogues=file))
-    assert set(path.name for path in (tmp_path / "out").iterdir()) <= {"knowledge", "steps.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"knowledge", "steps.json"}
 
 
 def test_an_out_that_is_a_file_is_kept(tmp_path: Path) -> None:

@@ -161,7 +161,12 @@ def test_nothing_is_learned_from_the_filler(
 def test_the_models_own_attention_is_back_after_an_error(build: Callable[..., Any]) -> None:
     model = build("llama")
     before = model.config._attn_implementation
-    with pytest.raises(KeyboardInterrupt), attention_by_dialogue(model):
-        assert model.config._attn_implementation != before
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with attention_by_dialogue(model):
+            assert model.config._attn_implementation != before
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert model.config._attn_implementation == before

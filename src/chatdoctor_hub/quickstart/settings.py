@@ -49,7 +49,7 @@ class QuickstartSettings:
     safety: int = 1000
     tiny: TinyBaseConfig = TinyBaseConfig()
     base_epochs: float | None = None
-    training: TrainingConfig = TrainingConfig(epochs=1.0, lr=2e-3)
+    training: TrainingConfig = TrainingConfig(epochs=1.0, lr=2e-3, token_budget=2048)
     overlap_answers: int = 60
 
     @property

@@ -71,7 +71,7 @@ class TrainingConfig(_Strict):
         "adamw",
         description="muon: momentum orthogonalised (Jordan et al. 2024) for matrices, AdamW for the rest",
     )
-    token_budget: int = Field(8192, ge=8, description="tokens a forward pass may hold")
+    token_budget: int = Field(4096, ge=8, description="tokens a forward pass may hold")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the passes; auto takes what is faster here; the weights are kept in float32"
     )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from chatdoctor_hub.errors import DataFormatError, DataNotFoundError
 from chatdoctor_hub.training.config import RecipeConfig
 
-__all__ = ["METRICS", "RECORD", "RunFolder", "RunManifest"]
+__all__ = ["METRICS", "RECORD", "BaseRecord", "DataRecord", "RunFolder", "RunManifest"]
 
 RECORD = "run.json"
 METRICS = "metrics.jsonl"

@@ -49,7 +49,7 @@ class TinyBaseConfig(BaseModel):
     mlp_size: int = Field(896, ge=8, description="width inside the gated MLP")
     context: int = Field(1024, ge=64, description="positions")
     seed: int = Field(0, ge=0, description="of the weights and the order of the data")
-    training: TrainingConfig = TrainingConfig(optimizer="muon", lr=0.03, epochs=3.0, batch_size=32)
+    training: TrainingConfig = TrainingConfig(optimizer="muon", lr=0.03, epochs=3.0, token_budget=2048)
 
 
 def train_tiny_base(
