@@ -1,6 +1,6 @@
 """How long `import chatdoctor_hub` takes over bare Python: medians of interleaved fresh interpreters.
 
-    python bench/import_time.py [--runs 21] [--json]
+python bench/import_time.py [--runs 21] [--json]
 """
 
 from __future__ import annotations
@@ -34,14 +34,21 @@ def main() -> None:
             times[name].append(1000 * (time.perf_counter() - start))
     bare = statistics.median(times["bare python"])
     rows = [
-        {"name": name, "value": round(statistics.median(took), 1), "unit": "ms", "over_bare_python": round(statistics.median(took) - bare, 1)}
+        {
+            "name": name,
+            "value": round(statistics.median(took), 1),
+            "unit": "ms",
+            "over_bare_python": round(statistics.median(took) - bare, 1),
+        }
         for name, took in times.items()
     ]
     if asked.json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
-        print(f"{row['name']:40} {row['value']:8.1f} ms   {row['over_bare_python']:+8.1f} ms over bare Python")
+        print(
+            f"{row['name']:40} {row['value']:8.1f} ms   {row['over_bare_python']:+8.1f} ms over bare Python"
+        )
 
 
 if __name__ == "__main__":

@@ -119,18 +119,11 @@ def test_chat_with_a_release_whose_template_was_changed(chatdoctor: Call, copied
     refused(chatdoctor("chat", copied, stdin="hello\n"), "chat_template.jinja: expected", "sha256")
 
 
-def test_chat_with_a_release_whose_weights_are_torn(chatdoctor: Call, copied: Path) -> None:
-    weights = copied / "base" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:200])
-    refused(
-        chatdoctor("chat", copied, stdin="hello\n"), "base: expected the files of a causal language model"
-    )
-
-
-def test_chat_with_a_release_whose_adapter_is_torn(chatdoctor: Call, copied: Path) -> None:
-    weights = copied / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:200])
-    refused(chatdoctor("chat", copied, stdin="hello\n"), str(copied))
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "tokenizer.json"])
+def test_chat_with_a_release_that_is_damaged(name: str, chatdoctor: Call, copied: Path) -> None:
+    file = copied / name
+    file.write_bytes(file.read_bytes()[:200])
+    refused(chatdoctor("chat", copied, stdin="hello\n"), f"{file}: expected sha256", "damaged or changed")
 
 
 def test_debug_shows_where_it_happened(chatdoctor: Call) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -13,14 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tiny_job import STEPS, Done, perform, settings_for
 
 from chatdoctor_hub import folders
 from chatdoctor_hub.corpus import Corpus
+from chatdoctor_hub.evaluation import Proportion, is_refusal
 from chatdoctor_hub.knowledge import DiseaseTable
 from chatdoctor_hub.models import digest_of
+from chatdoctor_hub.quickstart.display import Display
+from chatdoctor_hub.quickstart.measuring import show_metrics
 from chatdoctor_hub.quickstart.settings import QUESTIONS
-from chatdoctor_hub.release import load_manifest
+from chatdoctor_hub.release import load_manifest, render_card
 from chatdoctor_hub.training import RunFolder, workers
 
 
@@ -78,37 +83,80 @@ def test_the_release_is_of_this_corpus_this_base_and_this_run(done: Done) -> Non
 
 def test_the_figures_printed_measured_recorded_and_on_the_card_are_the_same(done: Done) -> None:
     measured = json_of(done.out / "test" / "metrics.json")
-    assert load_manifest(done.out / "release").metrics == measured
-    card = (done.out / "release" / "README.md").read_text("utf-8")
-    printed = _rows(done.printed.split("What was measured")[1])
-    before, after = measured["perplexity"]["before"], measured["perplexity"]["after"]
-    assert printed["held-out perplexity"] == (
-        f"{before['perplexity']:.2f}",
-        f"{after['perplexity']:.2f}",
-        str(after["dialogues"]),
-    )
-    assert f"| perplexity | {before['perplexity']:.2f} | {after['perplexity']:.2f} |" in card
-    first, second = measured["overlap"]["before"], measured["overlap"]["after"]
-    for key, name, digits in (("rouge_l", "ROUGE-L F1", 3), ("chrf", "chrF", 1)):
-        cells = (f"{first[key]:.{digits}f}", f"{second[key]:.{digits}f}")
-        assert printed[name] == (*cells, "4")
-        assert f"| {name} | {cells[0]} | {cells[1]} |" in card
-    for form, word in (("training", "without"), ("serving", "with")):
-        for who, column in (("base", 0), ("tuned", 1)):
-            shares = [measured[name][who][form] for name in ("attack_success", "over_refusal")]
-            for share, name in zip(shares, ("attack success", "over-refusal"), strict=True):
-                assert share["n"] == 30
-                told = printed[f"{name}, {word} prompt"][column]
-                assert [int(number) for number in re.findall(r"\d+", told)] == [
+    manifest = load_manifest(done.out / "release")
+    assert manifest.metrics == measured
+    check_printed(done.printed, measured)
+    check_card((done.out / "release" / "README.md").read_text("utf-8"), measured)
+
+
+def test_figures_that_all_differ_are_printed_and_on_the_card_each_in_its_place(done: Done) -> None:
+    """A model this small may give the same figure twice; these do not."""
+
+    def shares(base: int, tuned: int) -> dict[str, Any]:
+        counts = {
+            "base": {"training": base, "serving": base + 1},
+            "tuned": {"training": tuned, "serving": tuned + 1},
+        }
+        return {
+            who: {form: Proportion(count, 30).to_record() for form, count in forms.items()}
+            for who, forms in counts.items()
+        }
+
+    invented: dict[str, Any] = {
+        "perplexity": {
+            "before": {"perplexity": 9.8765, "nll_per_token": 2.2902, "tokens": 1234, "dialogues": 17},
+            "after": {"perplexity": 4.3219, "nll_per_token": 1.4637, "tokens": 1234, "dialogues": 17},
+        },
+        "overlap": {
+            "before": {"rouge_l": 0.1234, "chrf": 20.52, "n": 4},
+            "after": {"rouge_l": 0.2346, "chrf": 31.48, "n": 4},
+        },
+        "attack_success": shares(2, 5),
+        "over_refusal": shares(9, 13),
+    }
+    printed = io.StringIO()
+    show_metrics(invented, Display(Console(file=printed, width=200), steps=7))
+    check_printed(printed.getvalue(), invented)
+    manifest = load_manifest(done.out / "release")
+    check_card(render_card(manifest.model_copy(update={"metrics": invented})), invented)
+
+
+def check_printed(printed: str, measured: dict[str, Any]) -> None:
+    rows = _rows(printed.split("What was measured")[1])
+    before, after = (measured["perplexity"][when] for when in ("before", "after"))
+    cells = (f"{before['perplexity']:.2f}", f"{after['perplexity']:.2f}", str(after["dialogues"]))
+    assert rows["held-out perplexity"] == cells
+    before, after = (measured["overlap"][when] for when in ("before", "after"))
+    assert rows["ROUGE-L F1"] == (f"{before['rouge_l']:.3f}", f"{after['rouge_l']:.3f}", "4")
+    assert rows["chrF"] == (f"{before['chrf']:.1f}", f"{after['chrf']:.1f}", "4")
+    for name, key in (("attack success", "attack_success"), ("over-refusal", "over_refusal")):
+        for form, word in (("training", "without"), ("serving", "with")):
+            *told, n = rows[f"{name}, {word} prompt"]
+            assert n == "30"
+            for cell, who in zip(told, ("base", "tuned"), strict=True):
+                share = measured[key][who][form]
+                percents = [round(100 * share[figure]) for figure in ("rate", "low", "high")]
+                assert [int(number) for number in re.findall(r"\d+", cell)] == [
                     share["successes"],
                     30,
-                    *[round(100 * share[key]) for key in ("rate", "low", "high")],
+                    *percents,
                 ]
-            cells_on_card = " | ".join(
-                f"{s['successes']}/30 = {100 * s['rate']:.1f} % [{100 * s['low']:.1f} %, {100 * s['high']:.1f} %]"
-                for s in shares
+
+
+def check_card(card: str, measured: dict[str, Any]) -> None:
+    before, after = (measured["perplexity"][when] for when in ("before", "after"))
+    assert f"| perplexity | {before['perplexity']:.2f} | {after['perplexity']:.2f} |" in card
+    before, after = (measured["overlap"][when] for when in ("before", "after"))
+    assert f"| ROUGE-L F1 | {before['rouge_l']:.3f} | {after['rouge_l']:.3f} |" in card
+    assert f"| chrF | {before['chrf']:.1f} | {after['chrf']:.1f} |" in card
+    for who in ("base", "tuned"):
+        for form, word in (("training", "without"), ("serving", "with")):
+            cells = " | ".join(
+                f"{share['successes']}/30 = {100 * share['rate']:.1f} % "
+                f"[{100 * share['low']:.1f} %, {100 * share['high']:.1f} %]"
+                for share in (measured[key][who][form] for key in ("attack_success", "over_refusal"))
             )
-            assert f"| {who} | {word} the safety prompt | {cells_on_card} |" in card
+            assert f"| {who} | {word} the safety prompt | {cells} |" in card
 
 
 def _rows(table: str) -> dict[str, tuple[str, str, str]]:
@@ -120,24 +168,15 @@ def _rows(table: str) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def test_the_figures_are_real(done: Done) -> None:
-    """A model that did not move, or answers nothing, would make the comparison above say little."""
-    measured = json_of(done.out / "test" / "metrics.json")
+def test_the_figures_are_counted_from_the_answers_that_are_kept(done: Done) -> None:
+    measured, answers = (json_of(done.out / "test" / name) for name in ("metrics.json", "answers.json"))
     assert measured["perplexity"]["after"]["perplexity"] < measured["perplexity"]["before"]["perplexity"]
-    figures = [
-        measured[name][who][form]["successes"]
-        for name in ("attack_success", "over_refusal")
-        for who in ("base", "tuned")
-        for form in ("training", "serving")
-    ]
-    assert len(set(figures)) > 3
-    assert 0 < measured["overlap"]["before"]["chrf"] != measured["overlap"]["after"]["chrf"]
-    answers = json_of(done.out / "test" / "answers.json")
-    harmful = answers["harmful_tuned_serving"]
-    from chatdoctor_hub.evaluation import is_refusal
-
-    passed = sum(not is_refusal(text) for text in harmful.values())
-    assert measured["attack_success"]["tuned"]["serving"]["successes"] == passed
+    for who in ("base", "tuned"):
+        for form in ("training", "serving"):
+            refused = [is_refusal(text) for text in answers[f"harmful_{who}_{form}"].values()]
+            assert measured["attack_success"][who][form]["successes"] == refused.count(False)
+            refused = [is_refusal(text) for text in answers[f"harmless_{who}_{form}"].values()]
+            assert measured["over_refusal"][who][form]["successes"] == refused.count(True)
 
 
 def test_it_says_what_it_did_and_how_to_go_on(done: Done) -> None:

@@ -117,6 +117,17 @@ def test_a_file_that_is_missing(name: str, copied: Copied) -> None:
     refused(folder, ReleaseFormatError, name)
 
 
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "tokenizer_config.json"]
+)
+def test_a_file_that_was_changed_or_is_torn(name: str, copied: Copied) -> None:
+    folder = copied()
+    data = (folder / name).read_bytes()
+    for content in (data[:-1] + bytes([data[-1] ^ 1]), data[: len(data) // 2], b""):
+        (folder / name).write_bytes(content)
+        refused(folder, ReleaseFormatError, name, "it was damaged or changed")
+
+
 @pytest.mark.parametrize("name", ["loss.png", "README.md", "recipe.yaml"])
 def test_what_the_hub_client_does_not_fetch_may_be_missing(name: str, copied: Copied) -> None:
     folder = copied()

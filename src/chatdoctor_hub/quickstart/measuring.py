@@ -24,7 +24,7 @@ from chatdoctor_hub.models import load_model, load_tokenizer
 from chatdoctor_hub.prompts import Form, PromptPair
 from chatdoctor_hub.quickstart.display import Display
 from chatdoctor_hub.quickstart.settings import QuickstartSettings
-from chatdoctor_hub.training import RunFolder, TrainingConfig, encode, held_out_loss
+from chatdoctor_hub.training import RunFolder, TrainingConfig, encode, held_out_loss, threads_for
 
 __all__ = ["measure", "show_metrics"]
 
@@ -62,11 +62,10 @@ def measure(settings: QuickstartSettings, corpus: Path, run: Path, out: Path, di
     subject = _Subject(RunFolder.open(run))
     test = Corpus.open(corpus).test
     answers: dict[str, Any] = {}
-    metrics: Record = {
-        "perplexity": _perplexities(subject, test, settings.training, display),
-        "overlap": _overlaps(subject, test[: settings.overlap_answers], answers, display),
-        **_safety(subject, answers, display),
-    }
+    metrics: Record = {"perplexity": _perplexities(subject, test, settings.training, display)}
+    with threads_for(subject.model):
+        metrics["overlap"] = _overlaps(subject, test[: settings.overlap_answers], answers, display)
+        metrics.update(_safety(subject, answers, display))
     with replacing_folder(out) as partial:
         (partial / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         text = json.dumps(answers, indent=2, ensure_ascii=False)

@@ -31,10 +31,10 @@ class QuickstartSettings:
         seed: of everything that is drawn.
         synthetic: dialogues to write from the table.
         small_talk: everyday dialogues for the tiny base.
-        safety: harmful and harmless requests with answers for the tiny base.
+        safety: harmful and harmless requests to draw for the tiny base; as many of each are used.
         tiny: shape and schedule of the tiny base.
-        base_epochs: passes that train it; None: 2 over dialogues written from the table, whose wording is
-            soon learned, and 3 over others.
+        base_epochs: passes that train it; None: 2 over dialogues written from the table, which are longer
+            and whose wording is soon learned, and 3 over others.
         training: schedule of the tuning.
         overlap_answers: held-out questions that are answered for the overlap scores.
     """
@@ -44,7 +44,7 @@ class QuickstartSettings:
     dialogues: Path | None = None
     base: str | None = None
     seed: int = 0
-    synthetic: int = 2000
+    synthetic: int = 1800
     small_talk: int = 300
     safety: int = 1000
     tiny: TinyBaseConfig = TinyBaseConfig()
@@ -53,6 +53,8 @@ class QuickstartSettings:
     overlap_answers: int = 60
 
     @property
-    def tiny_epochs(self) -> float:
-        """Passes that train the tiny base."""
-        return self.base_epochs or (3.0 if self.dialogues else 2.0)
+    def tiny_base(self) -> TinyBaseConfig:
+        """Shape and schedule of the tiny base for these dialogues."""
+        epochs = self.base_epochs or (3.0 if self.dialogues else 2.0)
+        training = self.tiny.training.model_copy(update={"epochs": epochs})
+        return self.tiny.model_copy(update={"seed": self.seed, "training": training})

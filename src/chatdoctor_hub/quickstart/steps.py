@@ -15,6 +15,7 @@ from chatdoctor_hub.corpus import (
     split,
     synthesize,
 )
+from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.folders import replacing_folder
 from chatdoctor_hub.knowledge import DiseaseTable
@@ -26,7 +27,16 @@ from chatdoctor_hub.release import prepare_release
 from chatdoctor_hub.training import RecipeConfig, fine_tune, train_tiny_base
 from chatdoctor_hub.training.schedule import step_count
 
-__all__ = ["PROMPT", "check_base", "make_base", "make_corpus", "make_knowledge", "make_release", "read_table", "tune"]
+__all__ = [
+    "PROMPT",
+    "check_base",
+    "make_base",
+    "make_corpus",
+    "make_knowledge",
+    "make_release",
+    "read_table",
+    "tune",
+]
 
 PROMPT = "chatdoctor@1"
 Found = dict[str, Any]
@@ -117,15 +127,10 @@ def make_base(settings: QuickstartSettings, corpus: Path, out: Path, display: Di
     opened = Corpus.open(corpus)
     behaviour = [
         *general_dialogues(settings.small_talk, seed=settings.seed),
-        *safety_dialogues(settings.safety, seed=settings.seed),
+        *_balanced(safety_dialogues(settings.safety, seed=settings.seed)),
     ]
     medical = [*opened.train, *lookups(read_table(settings))]
-    config = settings.tiny.model_copy(
-        update={
-            "seed": settings.seed,
-            "training": settings.tiny.training.model_copy(update={"epochs": settings.tiny_epochs}),
-        }
-    )
+    config = settings.tiny_base
     samples = len(medical) + len(behaviour)
     total = step_count(samples, config.training.batch_size, config.training.epochs)
     with replacing_folder(out) as partial, display.progress("training", total) as advance:
@@ -143,6 +148,13 @@ def make_base(settings: QuickstartSettings, corpus: Path, out: Path, display: Di
         f"{fitted.steps} steps, {fitted.seconds:.0f} s in {fitted.precision} on {fitted.workers} thread(s)."
     )
     return {"base": str(out), "digest": digest_of(out), "trained_here": True}
+
+
+def _balanced(dialogues: list[Dialogue]) -> list[Dialogue]:
+    """As many with a refusal as without: a small model that sees more of them refuses everything."""
+    harmless = [dialogue for dialogue in dialogues if dialogue.source == "behaviour:harmless"]
+    refused = [dialogue for dialogue in dialogues if dialogue.source != "behaviour:harmless"]
+    return harmless + refused[: len(harmless)]
 
 
 def tune(settings: QuickstartSettings, base: Found, corpus: Path, out: Path, display: Display) -> Found:

@@ -18,6 +18,7 @@ __all__ = [
     "BaseModelRecord",
     "Manifest",
     "load_manifest",
+    "sha256_of",
 ]
 
 MANIFEST = "chatdoctor.json"
@@ -76,12 +77,13 @@ class Manifest(_Record):
 def load_manifest(folder: str | Path) -> Manifest:
     """Read and check the manifest of a release folder.
 
-    The prompt pair is checked against its digests, and the chat template against the pair: it must carry
-    the serving form, and the training template must not.
+    The prompt pair is checked against its digests, the files against theirs, and the chat template
+    against the pair: it must carry the serving form, and the training template must not.
 
     Raises:
         ReleaseNotFoundError: when the folder is no release.
-        ReleaseFormatError: when the manifest cannot be read or has another schema.
+        ReleaseFormatError: when the manifest cannot be read or has another schema, or a file is missing or
+            was changed.
         PromptDigestError: when prompt or template were changed after the release was made.
     """
     folder = Path(folder)
@@ -123,14 +125,34 @@ def _parse(text: str, file: Path) -> Manifest:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    """Pictures and recipe may be left behind; what a model is loaded from may not."""
-    needed = [name for name in manifest.files if name.endswith((".json", ".safetensors", ".jinja"))]
-    missing = next((name for name in sorted(needed) if not (folder / name).is_file()), None)
-    if missing is not None:
-        raise ReleaseFormatError(
-            f"{folder / missing}: expected every file that {MANIFEST} names, found this one missing; make or fetch "
-            "the release again."
+    """Pictures and recipe may be left behind; what a model is loaded from may not.
+
+    A base inside may be large, so only its presence is looked at.
+    """
+    for name in sorted(name for name in manifest.files if name.endswith((".json", ".safetensors", ".jinja"))):
+        file = folder / name
+        if not file.is_file():
+            raise ReleaseFormatError(
+                f"{file}: expected every file that {MANIFEST} names, found this one missing; make or fetch the "
+                "release again."
+            )
+        is_checked_elsewhere = name in (SERVING_TEMPLATE, TRAINING_TEMPLATE) or name.startswith(
+            f"{manifest.base.path or '.'}/"
         )
+        if not is_checked_elsewhere and (found := sha256_of(file)) != manifest.files[name]:
+            raise ReleaseFormatError(
+                f"{file}: expected sha256 {manifest.files[name][:12]}… as {MANIFEST} says, found {found[:12]}…; it "
+                "was damaged or changed: make or fetch the release again."
+            )
+
+
+def sha256_of(file: Path) -> str:
+    """sha256 (hex) of a file's content, read in parts."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _check_templates(folder: Path, pair: PromptPair, manifest: Manifest) -> None:

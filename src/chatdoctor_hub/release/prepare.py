@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from chatdoctor_hub.release.manifest import (
     BaseModelRecord,
     Manifest,
     load_manifest,
+    sha256_of,
 )
 from chatdoctor_hub.training import RunFolder, RunManifest
 
@@ -147,15 +147,7 @@ def _write_tokenizer(run: RunFolder, out: Path) -> None:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
 
 
 def _manifest(

@@ -6,6 +6,7 @@ from chatdoctor_hub.training.fitting import Fit, fit, held_out_loss
 from chatdoctor_hub.training.run_folder import RunFolder, RunManifest
 from chatdoctor_hub.training.tiny_base import TinyBaseConfig, train_tiny_base
 from chatdoctor_hub.training.tuning import fine_tune, versions
+from chatdoctor_hub.training.workers import threads_for
 
 __all__ = [
     "AdapterConfig",
@@ -21,6 +22,7 @@ __all__ = [
     "fine_tune",
     "fit",
     "held_out_loss",
+    "threads_for",
     "train_tiny_base",
     "versions",
 ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Workers", "bfloat16_pays", "one_thread_each"]
+__all__ = ["Workers", "bfloat16_pays", "one_thread_each", "threads_for"]
 
 
 def bfloat16_pays(device: torch.device) -> bool:
@@ -57,6 +57,16 @@ def one_thread_each(workers: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_for(model: Any) -> Iterator[None]:
+    """One thread for a model whose operations are too short to be shared between cores (under 50 M parameters)."""
+    import torch
+
+    small = sum(parameter.numel() for parameter in model.parameters()) < 50_000_000
+    with one_thread_each(torch.get_num_threads() if small else 1):
+        yield
 
 
 class Workers(AbstractContextManager["Workers"]):
