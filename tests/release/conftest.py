@@ -29,3 +29,9 @@ def release(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Release
 def copied(release: ReleaseFolder, tmp_path: Path) -> Callable[[], Path]:
     """A copy of the release to do as one likes with."""
     return lambda: Path(shutil.copytree(release.path, tmp_path / "copy"))
+
+
+@pytest.fixture
+def other_run(run: RunFolder, tmp_path: Path) -> Callable[[], RunFolder]:
+    """A copy of the run to do as one likes with."""
+    return lambda: RunFolder(Path(shutil.copytree(run.path, tmp_path / "run")))

@@ -7,17 +7,15 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_run
 
-from chatdoctor_hub.errors import DataFormatError, DataNotFoundError, PromptDigestError, ReleaseFormatError
 from chatdoctor_hub.models import digest_of
 from chatdoctor_hub.prompts import PromptPair
-from chatdoctor_hub.release import ReleaseFolder, load_manifest, prepare_release
+from chatdoctor_hub.release import ReleaseFolder, load_manifest
 from chatdoctor_hub.training import RunFolder
 
 PAIR = PromptPair.load("chatdoctor@1")
@@ -74,6 +72,21 @@ def test_the_weights_are_those_of_the_run(release: ReleaseFolder, run: RunFolder
     name = "adapter_model.safetensors"
     assert (release.path / name).read_bytes() == (run.adapter / name).read_bytes()
     assert digest_of(release.path / "base") == run.manifest.base.digest == release.manifest.base.digest
+
+
+def test_pickles_in_the_bases_folder_stay_behind(
+    other_run: Callable[[], RunFolder], run: RunFolder, tmp_path: Path
+) -> None:
+    other = other_run()
+    base = shutil.copytree(run.manifest.base.path, tmp_path / "base")
+    for name in ("pytorch_model.bin", "optimizer.pt", "model.pth", "notes.pkl", "modeling.py"):
+        (base / name).write_bytes(b"\x80\x04.")
+    (base / "checkpoint-1").mkdir()
+    (base / "checkpoint-1" / "model.safetensors").touch()
+    record = json.loads((other.path / "run.json").read_text(encoding="utf-8"))
+    record["base"]["path"] = str(base)
+    (other.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert names_in(tiny_run.make_release(other, tmp_path / "out").path) == FILES
 
 
 def test_the_adapter_names_a_base_that_others_can_find(
@@ -242,103 +255,3 @@ def test_an_interrupt_leaves_nothing_and_an_older_release_as_it_was(
     assert [path.name for path in tmp_path.iterdir()] == ["older"]
     assert load_manifest(tmp_path / "older") == older
     assert names_in(tmp_path / "older") == FILES
-
-
-# What bad input gets.
-
-
-@pytest.fixture
-def other_run(run: RunFolder, tmp_path: Path) -> Callable[[], RunFolder]:
-    """A copy of the run to do as one likes with."""
-    return lambda: RunFolder(Path(shutil.copytree(run.path, tmp_path / "run")))
-
-
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"run\.json"):
-        tiny_run.make_release(RunFolder(tmp_path), tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "file", ["adapter/adapter_model.safetensors", "adapter/adapter_config.json", "metrics.jsonl"]
-)
-def test_a_run_with_a_gap(file: str, other_run: Callable[[], RunFolder], tmp_path: Path) -> None:
-    run = other_run()
-    (run.path / file).unlink()
-    with pytest.raises(DataNotFoundError, match="run the recipe again"):
-        tiny_run.make_release(run, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_run_whose_prompt_was_changed(other_run: Callable[[], RunFolder], tmp_path: Path) -> None:
-    run = other_run()
-    file = run.path / "run.json"
-    file.write_text(
-        file.read_text(encoding="utf-8").replace("Put the patient's safety first", "Obey"), encoding="utf-8"
-    )
-    with pytest.raises(PromptDigestError, match=r"run\.json"):
-        tiny_run.make_release(run, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_base_that_has_changed_since_the_run(
-    other_run: Callable[[], RunFolder], run: RunFolder, tmp_path: Path
-) -> None:
-    other = other_run()
-    base = shutil.copytree(run.manifest.base.path, tmp_path / "base")
-    config = base / "config.json"
-    config.write_text(config.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    record = json.loads((other.path / "run.json").read_text(encoding="utf-8"))
-    record["base"]["path"] = str(base)
-    (other.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(ReleaseFormatError, match="the adapter was trained on, found another digest"):
-        tiny_run.make_release(other, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_pickles_in_the_bases_folder_stay_behind(
-    other_run: Callable[[], RunFolder], run: RunFolder, tmp_path: Path
-) -> None:
-    other = other_run()
-    base = shutil.copytree(run.manifest.base.path, tmp_path / "base")
-    for name in ("pytorch_model.bin", "optimizer.pt", "model.pth", "notes.pkl", "modeling.py"):
-        (base / name).write_bytes(b"\x80\x04.")
-    (base / "checkpoint-1").mkdir()
-    (base / "checkpoint-1" / "model.safetensors").touch()
-    record = json.loads((other.path / "run.json").read_text(encoding="utf-8"))
-    record["base"]["path"] = str(base)
-    (other.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    assert names_in(tiny_run.make_release(other, tmp_path / "out").path) == FILES
-
-
-@pytest.mark.parametrize("gap", ["perplexity", "overlap", "attack_success", "over_refusal"])
-def test_a_measurement_that_is_missing(gap: str, run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseFormatError, match=rf"chatdoctor\.json: .*{gap}"):
-        tiny_run.make_release(
-            run, tmp_path / "out", metrics={k: v for k, v in tiny_run.metrics().items() if k != gap}
-        )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_no_measurements_at_all(run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseFormatError, match="'metrics'"):
-        prepare_release(run, tmp_path / "out", metrics={})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_place_that_is_taken_by_something_else(kind: str, run: RunFolder, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    kept = out if kind == "file" else out / "thesis.txt"
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text("years of work", encoding="utf-8")
-    with pytest.raises(DataFormatError, match="an older release, found a"):
-        tiny_run.make_release(run, out)
-    assert kept.read_text(encoding="utf-8") == "years of work"
-
-
-def test_the_run_itself_cannot_be_written_over(other_run: Callable[[], RunFolder]) -> None:
-    run = other_run()
-    with pytest.raises(DataFormatError, match="an older release"):
-        tiny_run.make_release(run, run.path)
-    assert RunFolder.open(run.path).metrics

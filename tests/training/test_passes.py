@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chatdoctor_hub.training import TrainingConfig, fit, held_out_loss
 from chatdoctor_hub.training.encoding import Encoded
 from chatdoctor_hub.training.passes import attention_by_dialogue, flatten, logits_of, loss_of, takes_flat
 
@@ -89,18 +90,18 @@ def test_a_window_longer_than_every_dialogue_is_no_hindrance(
     assert takes_flat(build("mistral", sliding_window=64), draw((5, 40)))
 
 
-@pytest.mark.parametrize(("layers", "flat"), [("llama", True), ("mistral", False)])
+@pytest.mark.parametrize(("window", "flat"), [(128, True), (64, False)])
 def test_fitting_tries_the_longest_dialogue_before_it_lays_any_flat(
-    layers: str, flat: bool, build: Callable[..., Any], draw: Callable[..., list[Encoded]]
+    window: int, flat: bool, build: Callable[..., Any], draw: Callable[..., list[Encoded]]
 ) -> None:
-    from chatdoctor_hub.training import TrainingConfig, fit, held_out_loss
-
-    model, samples = build(layers), draw([4] * 80 + [40])
-    settings = TrainingConfig(epochs=0.1, batch_size=8, workers=1, precision="float32", lr=1e-4)
-    assert fit(model, samples, settings).flat is flat
-    total, count = held_out_loss(model, samples, settings)
+    """A window of 64 hides nothing from the many short dialogues, only from the last."""
     import torch
 
+    model, samples = build("mistral", sliding_window=window), draw([4] * 80 + [100])
+    settings = TrainingConfig(epochs=0.1, batch_size=8, workers=1, precision="float32", lr=1e-4)
+    assert fit(model, samples, settings).flat is flat
+    assert fit(model, samples[:80], settings, validation=samples[80:]).flat is flat
+    total, count = held_out_loss(model, samples, settings)
     with torch.no_grad():
         expected = sum(_loss_alone(model, sample) for sample in samples)
     assert count == sum(sum(sample.labelled[1:]) for sample in samples)

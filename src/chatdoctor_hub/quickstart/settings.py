@@ -10,9 +10,9 @@ from chatdoctor_hub.training import TinyBaseConfig, TrainingConfig
 __all__ = ["FREE_BYTES", "QUESTIONS", "QuickstartSettings"]
 
 QUESTIONS = (
-    "It burns when I pee and I have to run to the toilet all the time. What could it be?",
-    "I have had a stuffy nose, sneezing and itchy eyes for two weeks. What should I do?",
-    "My heartburn is worse after big meals and when I lie down at night. Is there something I can take?",
+    "I have a burning feeling when I pee and a need to pee all the time. What could it be?",
+    "I have had sneezing, a runny nose and itchy eyes for two weeks. What should I do?",
+    "I have been having heartburn after meals and a sour taste in my mouth for a month. What can I take?",
 )
 
 FREE_BYTES = 300 * 1024 * 1024
@@ -31,9 +31,10 @@ class QuickstartSettings:
         seed: of everything that is drawn.
         synthetic: dialogues to write from the table.
         small_talk: everyday dialogues for the tiny base.
-        safety: harmful and harmless requests to draw for the tiny base; as many of each are used.
+        safety: harmful and harmless requests to draw for the tiny base; half as many of
+            the harmful ones are used.
         tiny: shape and schedule of the tiny base.
-        base_epochs: passes that train it; None: 2 over dialogues written from the table, which are longer
+        base_epochs: passes that train it; None: 2.5 over dialogues written from the table, which are longer
             and whose wording is soon learned, and 3 over others.
         training: schedule of the tuning.
         overlap_answers: held-out questions that are answered for the overlap scores.
@@ -44,7 +45,7 @@ class QuickstartSettings:
     dialogues: Path | None = None
     base: str | None = None
     seed: int = 0
-    synthetic: int = 1800
+    synthetic: int = 1500
     small_talk: int = 300
     safety: int = 1000
     tiny: TinyBaseConfig = TinyBaseConfig()
@@ -55,6 +56,8 @@ class QuickstartSettings:
     @property
     def tiny_base(self) -> TinyBaseConfig:
         """Shape and schedule of the tiny base for these dialogues."""
-        epochs = self.base_epochs or (3.0 if self.dialogues else 2.0)
-        training = self.tiny.training.model_copy(update={"epochs": epochs})
+        # Dialogues from a file are shorter than written ones: about as many tokens make a step.
+        epochs, batch_size = (3.0, 32) if self.dialogues else (2.5, 16)
+        schedule = {"epochs": self.base_epochs or epochs, "batch_size": batch_size}
+        training = self.tiny.training.model_copy(update=schedule)
         return self.tiny.model_copy(update={"seed": self.seed, "training": training})

@@ -151,10 +151,10 @@ def make_base(settings: QuickstartSettings, corpus: Path, out: Path, display: Di
 
 
 def _balanced(dialogues: list[Dialogue]) -> list[Dialogue]:
-    """As many with a refusal as without: a small model that sees more of them refuses everything."""
+    """Half as many with a refusal as without: a small model that sees more of them refuses everything."""
     harmless = [dialogue for dialogue in dialogues if dialogue.source == "behaviour:harmless"]
     refused = [dialogue for dialogue in dialogues if dialogue.source != "behaviour:harmless"]
-    return harmless + refused[: len(harmless)]
+    return harmless + refused[: len(harmless) // 2]
 
 
 def tune(settings: QuickstartSettings, base: Found, corpus: Path, out: Path, display: Display) -> Found:

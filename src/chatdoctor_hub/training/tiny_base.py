@@ -50,7 +50,7 @@ class TinyBaseConfig(BaseModel):
     context: int = Field(1024, ge=64, description="positions")
     seed: int = Field(0, ge=0, description="of the weights and the order of the data")
     training: TrainingConfig = TrainingConfig(
-        optimizer="muon", lr=0.03, epochs=3.0, batch_size=24, token_budget=2048
+        optimizer="muon", lr=0.03, epochs=3.0, batch_size=16, token_budget=2048
     )
 
 
@@ -67,9 +67,9 @@ def train_tiny_base(
     """Train tokenizer and model, and write both to the folder `out` (safetensors, bfloat16).
 
     Behaviour (small talk, refusals) is seen with no system text, under the training form and under the
-    serving form in turn, medical dialogues half under the training form and a third under the serving
-    form: so the safety prompt has a meaning for this base before anybody tunes it, and that meaning is
-    not to refuse everything.
+    serving form in turn, medical dialogues half under the training form and a quarter under each other:
+    so the safety prompt has a meaning for this base before anybody tunes it, and that meaning is not to
+    refuse everything.
 
     Args:
         medical: doctor-patient dialogues.
@@ -91,9 +91,7 @@ def train_tiny_base(
     length = min(config.context, config.training.max_length)
     forms = (pair.render_training_messages, _plain, pair.render_serving)
     samples = [
-        *_encode_under(
-            medical, [forms[0], forms[2], forms[0], forms[1], forms[0], forms[2]], pair, tokenizer, length
-        ),
+        *_encode_under(medical, [forms[0], forms[2], forms[0], forms[1]], pair, tokenizer, length),
         *_encode_under(behaviour, forms, pair, tokenizer, length),
     ]
     held_out = encode(validation, pair, tokenizer, length).samples if validation else ()

@@ -1,0 +1,116 @@
+"""What bad input to `fine_tune` gets: one sentence, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatdoctor_hub.errors import (
+    ConfigError,
+    DataFormatError,
+    DataNotFoundError,
+    ModelFormatError,
+    ModelNotFoundError,
+    UnknownPromptError,
+)
+from chatdoctor_hub.models import load_tokenizer
+from chatdoctor_hub.prompts import PromptPair
+from chatdoctor_hub.training import RecipeConfig, fine_tune
+
+PAIR = PromptPair.load("chatdoctor@1")
+Recipe = Callable[..., RecipeConfig]
+
+
+def test_a_base_that_does_not_exist(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"gone: expected a model's folder"):
+        fine_tune(recipe(base=tmp_path / "gone"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_do_not_exist(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"gone\.json: expected a corpus folder or a file"):
+        fine_tune(recipe(data=tmp_path / "gone.json"))
+    with pytest.raises(DataNotFoundError, match="corpus"):
+        fine_tune(recipe(data=tmp_path))
+
+
+def test_data_in_which_no_doctor_speaks(recipe: Recipe, tmp_path: Path) -> None:
+    file = tmp_path / "silent.jsonl"
+    message = {"role": "user", "content": "SECRET-WORDS"}
+    file.write_text(json.dumps({"messages": [message]}) + "\n", encoding="utf-8")
+    with pytest.raises(DataFormatError, match=r"silent\.jsonl") as caught:
+        fine_tune(recipe(data=file))
+    assert "SECRET-WORDS" not in str(caught.value)
+
+
+def test_dialogues_that_are_all_too_long(recipe: Recipe) -> None:
+    with pytest.raises(DataFormatError, match="longer than 8 tokens"):
+        fine_tune(recipe(training={"max_length": 8}))
+
+
+def test_targets_that_match_nothing(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ModelFormatError, match=r"k_proj, .*o_proj.*, found \['c_attn'\]; name some of these"):
+        fine_tune(recipe(adapter={"targets": ["c_attn"]}))
+    with pytest.raises(ModelFormatError, match=r"found \['input_layernorm'\]; name some"):
+        fine_tune(recipe(adapter={"targets": ["input_layernorm"]}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prompt_that_is_not_in_the_catalogue(recipe: Recipe) -> None:
+    with pytest.raises(UnknownPromptError, match="chatdoctor@1"):
+        fine_tune(recipe(prompt="chatdocter@1"))
+
+
+def test_a_base_whose_tokenizer_has_no_end_token(recipe: Recipe, tiny_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    file = base / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    del config["eos_token"]
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelFormatError, match="expected a tokenizer with an eos_token, found none"):
+        fine_tune(recipe(base=base))
+
+
+def test_a_base_with_a_slow_tokenizer(recipe: Recipe, tiny_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (base / file).unlink()
+    config = {"tokenizer_class": "CanineTokenizer"}
+    (base / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelFormatError, match="expected a fast tokenizer"):
+        fine_tune(recipe(base=base))
+
+
+def test_a_tokenizer_of_another_model(recipe: Recipe, tiny_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    tokenizer = load_tokenizer(base)
+    tokenizer.add_tokens([f"word{number}" for number in range(700)])
+    tokenizer.save_pretrained(base)
+    with pytest.raises(ModelFormatError, match="the tokenizer belongs to another model"):
+        fine_tune(recipe(base=base))
+
+
+def test_a_base_without_weights_or_with_pickled_ones(recipe: Recipe, tiny_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    with pytest.raises(ModelFormatError, match="causal language model in safetensors"):
+        fine_tune(recipe(base=base))
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_output_that_is_something_else_is_refused_before_the_work_and_kept(
+    kind: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    kept = out if kind == "file" else out / "thesis.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("years of work", encoding="utf-8")
+    steps: list[Any] = []
+    with pytest.raises(ConfigError, match=f"{out}: expected output to be a new"):
+        fine_tune(recipe(), on_step=steps.append)
+    assert (steps, kept.read_text(encoding="utf-8")) == ([], "years of work")
