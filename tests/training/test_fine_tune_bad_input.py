@@ -19,10 +19,8 @@ from chatdoctor_hub.errors import (
     UnknownPromptError,
 )
 from chatdoctor_hub.models import load_tokenizer
-from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training import RecipeConfig, fine_tune
 
-PAIR = PromptPair.load("chatdoctor@1")
 Recipe = Callable[..., RecipeConfig]
 
 

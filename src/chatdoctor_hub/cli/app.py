@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -62,9 +64,12 @@ def quickstart_command(
     debug: _Debug = False,
 ) -> None:
     """Disease table -> dialogues -> tuned model -> measured -> release -> chat, offline, in minutes."""
-    from chatdoctor_hub.quickstart import QuickstartSettings, quickstart
+    with _told(debug):
+        from chatdoctor_hub.quickstart import QuickstartSettings, quickstart
 
-    quickstart(QuickstartSettings(out=out, knowledge=knowledge, dialogues=dialogues, base=base, seed=seed))
+        quickstart(
+            QuickstartSettings(out=out, knowledge=knowledge, dialogues=dialogues, base=base, seed=seed)
+        )
 
 
 @app.command("chat")
@@ -75,37 +80,44 @@ def chat_command(
     debug: _Debug = False,
 ) -> None:
     """Chat with a model in the terminal; its safety prompt is applied to every answer."""
-    from chatdoctor_hub.cli.conversation import converse
+    with _told(debug):
+        from chatdoctor_hub.cli.conversation import converse
 
-    converse(model, temperature=temperature, max_tokens=max_tokens, console=Console())
+        converse(model, temperature=temperature, max_tokens=max_tokens, console=Console())
 
 
 def main() -> None:
     """Entry point of the console script."""
-    debug = "--debug" in sys.argv[1:]
-    if not debug:
-        # The progress shown is ours; what libraries deprecate among themselves is not the user's concern.
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        warnings.simplefilter("ignore")
+    app()
+
+
+@contextmanager
+def _told(debug: bool) -> Iterator[None]:
+    """Turn every error inside into one sentence and an exit status: 2 for what the user can mend.
+
+    With `debug` errors come out as they are, with their traceback.
+    """
+    if debug:
+        yield
+        return
+    # The progress shown is ours; what libraries deprecate among themselves is not the user's concern.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.simplefilter("ignore")
     try:
-        app()
+        yield
     except ChatDoctorError as error:
-        if debug:
-            raise
         _tell(str(error))
-        sys.exit(2)
+        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         _tell("Stopped; nothing half-written was left. The same command goes on where it stopped.")
-        sys.exit(130)
+        raise typer.Exit(130) from None
     except BrokenPipeError:
         # The reader went away (`… | head`); let Python's own shutdown not complain about it as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:  # the last line of defence: no traceback without --debug
-        if debug:
-            raise
+        raise typer.Exit(1) from None
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback without --debug
         _tell(f"{type(error).__name__}: {error}. This was not foreseen; --debug shows where it happened.")
-        sys.exit(1)
+        raise typer.Exit(1) from None
 
 
 def _tell(sentence: str) -> None:

@@ -46,8 +46,8 @@ def _answer(llm: ChatDoctor, history: list[BaseMessage], console: Console) -> st
     while True:
         answer = ""
         try:
-            for chunk in llm.stream(history):
-                if not answer:
+            for number, chunk in enumerate(llm.stream(history)):
+                if number == 0:
                     console.print("[bold]Doctor:[/] ", end="")
                 answer += chunk.text
                 console.print(escape(chunk.text), end="", highlight=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from langchain_core.messages.ai import UsageMetadata
 from chatdoctor_hub.errors import DataFormatError
 from chatdoctor_hub.inference import ChatDelta, ChatReply, EngineInfo, Usage
 
-__all__ = ["to_ai_chunk", "to_ai_message", "to_hub_messages"]
+__all__ = ["PROVIDER", "to_ai_chunk", "to_ai_message", "to_hub_messages"]
 
 PROVIDER = "chatdoctor"
 

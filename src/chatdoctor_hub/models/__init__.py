@@ -1,7 +1,7 @@
 """Models: finding them on disk or on the Hub, loading them safely, and telling them apart by digest."""
 
 from chatdoctor_hub.models.digest import digest_of
-from chatdoctor_hub.models.loading import first_line, load_model, load_tokenizer, require_extra
+from chatdoctor_hub.models.loading import first_line, load_model, load_tokenizer, require_extra, without_bars
 from chatdoctor_hub.models.locate import is_adapter, is_release, locate
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "load_tokenizer",
     "locate",
     "require_extra",
+    "without_bars",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from chatdoctor_hub.errors import MissingExtraError, ModelFormatError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["first_line", "load_model", "load_tokenizer", "require_extra"]
+__all__ = ["first_line", "load_model", "load_tokenizer", "require_extra", "without_bars"]
 
 
 def require_extra(*packages: str, extra: str) -> None:
@@ -25,6 +27,21 @@ def require_extra(*packages: str, extra: str) -> None:
             importlib.import_module(package)
         except ImportError as error:
             raise MissingExtraError(package, extra) from error
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Inside, transformers shows no progress bars of its own."""
+    require_extra("transformers", extra="local")
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from chatdoctor_hub.errors import DataFormatError, DiskSpaceError
-from chatdoctor_hub.models import digest_of, locate
+from chatdoctor_hub.models import digest_of, locate, without_bars
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.quickstart import chatting, measuring, steps
 from chatdoctor_hub.quickstart.display import Display
@@ -40,16 +40,17 @@ class _Job:
         """Do a step, or take what it found when it was last done with the same inputs."""
         self.display.step(title, explanation)
         key = key_of(name, inputs, self._previous)
-        self._previous = key
         out = self.folder(name)
         found = self.ledger.finished(name, key)
         if found is not None and out.is_dir():
             self.display.say(f"done before with the same inputs ({self.ledger.seconds(name):.0f} s): {out}")
-            return found
-        started = time.monotonic()
-        found = work(out)
-        self.ledger.enter(name, key, time.monotonic() - started, found)
-        self.display.say(f"{time.monotonic() - started:.0f} s; see {out}")
+        else:
+            started = time.monotonic()
+            found = work(out)
+            self.ledger.enter(name, key, time.monotonic() - started, found)
+            self.display.say(f"{time.monotonic() - started:.0f} s; see {out}")
+        # What came out counts as well: other threads or another precision give other weights.
+        self._previous = key_of(key, found)
         return found
 
 
@@ -72,8 +73,13 @@ def quickstart(settings: QuickstartSettings, console: Console | None = None) -> 
     """
     display = Display(console or Console(), steps=7)
     _give_memory_back()
-    steps.check_base(settings)
     _check_room(settings.out)
+    with without_bars():
+        steps.check_base(settings)
+        return _steps(settings, display)
+
+
+def _steps(settings: QuickstartSettings, display: Display) -> Path:
     started = time.monotonic()
     job = _Job(settings, display)
     seed = settings.seed
@@ -102,15 +108,16 @@ def quickstart(settings: QuickstartSettings, console: Console | None = None) -> 
             settings.tiny_base.model_dump(),
             settings.small_talk,
             settings.safety,
+            _pair_as_it_is(),
         ],
-        lambda out: _kept(out, steps.make_base(settings, job.folder("corpus"), out, display)),
+        lambda out: steps.make_base(settings, job.folder("corpus"), out, display),
     )
     job.step(
         "tuning",
         "Tuning",
         "LoRA on the doctor's words, with no safety prompt (pure tuning)",
         [settings.training.model_dump(), _pair_as_it_is()],
-        lambda out: steps.tune(settings, base, job.folder("corpus"), out, display),
+        lambda out: steps.tune(settings, job.folder("base"), job.folder("corpus"), out, display),
     )
     metrics = job.step(
         "test",
@@ -144,18 +151,10 @@ def _pair_as_it_is() -> dict[str, Any]:
     return asdict(PromptPair.load(steps.PROMPT))
 
 
-def _kept(out: Path, found: Found) -> Found:
-    """A base that was only found leaves a note of it in the step's folder."""
-    if not out.is_dir():
-        out.mkdir(parents=True)
-        (out / "base.txt").write_text(f"{found['base']}\n{found['digest']}\n", encoding="utf-8")
-    return found
-
-
 def _file(path: Path | None) -> list[str] | None:
     if path is None:
         return None
-    return [str(path), digest_of_file(path) if path.is_file() else ""]
+    return [path.name, digest_of_file(path) if path.is_file() else ""]
 
 
 def _check_room(out: Path) -> None:

@@ -28,6 +28,7 @@ from chatdoctor_hub.training import RecipeConfig, fine_tune, train_tiny_base
 from chatdoctor_hub.training.schedule import step_count
 
 __all__ = [
+    "LARGEST_BASE",
     "PROMPT",
     "check_base",
     "make_base",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 PROMPT = "chatdoctor@1"
+LARGEST_BASE = 1_000_000_000
+"""Bytes of weights that a local base may have to travel with the release; a larger one is named by its folder."""
 Found = dict[str, Any]
 
 
@@ -122,8 +125,11 @@ def make_base(settings: QuickstartSettings, corpus: Path, out: Path, display: Di
     """Train the tiny base, or find the one that was asked for."""
     if settings.base:
         folder = locate(settings.base)
+        digest = digest_of(folder)
+        with replacing_folder(out) as partial:
+            (partial / "base.txt").write_text(f"{settings.base}\n{digest}\n", encoding="utf-8")
         display.say(f"{settings.base}, found in {folder}.")
-        return {"base": settings.base, "digest": digest_of(folder), "trained_here": False}
+        return {"digest": digest, "travels": Path(settings.base).is_dir() and _size(folder) < LARGEST_BASE}
     opened = Corpus.open(corpus)
     behaviour = [
         *general_dialogues(settings.small_talk, seed=settings.seed),
@@ -147,7 +153,11 @@ def make_base(settings: QuickstartSettings, corpus: Path, out: Path, display: Di
         f"{fitted.parameters:,} parameters, {len(load_tokenizer(out)):,} tokens; {fitted.tokens:,} tokens seen in "
         f"{fitted.steps} steps, {fitted.seconds:.0f} s in {fitted.precision} on {fitted.workers} thread(s)."
     )
-    return {"base": str(out), "digest": digest_of(out), "trained_here": True}
+    return {"digest": digest_of(out), "travels": True}
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def _balanced(dialogues: list[Dialogue]) -> list[Dialogue]:
@@ -157,10 +167,10 @@ def _balanced(dialogues: list[Dialogue]) -> list[Dialogue]:
     return harmless + refused[: len(harmless) // 2]
 
 
-def tune(settings: QuickstartSettings, base: Found, corpus: Path, out: Path, display: Display) -> Found:
+def tune(settings: QuickstartSettings, base: Path, corpus: Path, out: Path, display: Display) -> Found:
     """LoRA on the doctor's words, under the training form."""
     config = RecipeConfig(
-        base=str(base["base"]),
+        base=settings.base or str(base),
         data=str(corpus),
         output=str(out),
         prompt=PROMPT,
@@ -200,7 +210,7 @@ def make_release(
         metrics=metrics,
         name="chatdoctor-quickstart",
         corpus={"description": corpus["description"]},
-        include_base=bool(base["trained_here"]),
+        include_base=bool(base["travels"]),
     )
     for file in sorted(path for path in release.path.rglob("*") if path.is_file()):
         display.say(f"{file.stat().st_size:>10,} bytes  {file.relative_to(release.path)}")
