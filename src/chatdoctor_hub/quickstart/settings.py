@@ -31,7 +31,7 @@ class QuickstartSettings:
         seed: of everything that is drawn.
         synthetic: dialogues to write from the table.
         small_talk: everyday dialogues for the tiny base.
-        safety: harmful and harmless requests to draw for the tiny base; half as many of
+        safety: harmful and harmless requests to draw for the tiny base; a quarter as many of
             the harmful ones are used.
         tiny: shape and schedule of the tiny base; its epochs and batch size are those of `tiny_base`.
         base_epochs: passes that train it; None: 2.5 over dialogues written from the table, which are longer

@@ -161,10 +161,10 @@ def _size(folder: Path) -> int:
 
 
 def _balanced(dialogues: list[Dialogue]) -> list[Dialogue]:
-    """Half as many with a refusal as without: a small model that sees more of them refuses everything."""
+    """A quarter as many with a refusal as without: a small model that sees more of them refuses everything."""
     harmless = [dialogue for dialogue in dialogues if dialogue.source == "behaviour:harmless"]
     refused = [dialogue for dialogue in dialogues if dialogue.source != "behaviour:harmless"]
-    return harmless + refused[: len(harmless) // 2]
+    return harmless + refused[: len(harmless) // 4]
 
 
 def tune(settings: QuickstartSettings, base: Path, corpus: Path, out: Path, display: Display) -> Found:
