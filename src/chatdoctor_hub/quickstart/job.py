@@ -72,7 +72,6 @@ def quickstart(settings: QuickstartSettings, console: Console | None = None) -> 
         ChatDoctorError: for input that cannot be used, too little disk, a missing extra; see the leaves.
     """
     display = Display(console or Console(), steps=7)
-    _give_memory_back()
     _check_room(settings.out)
     with without_bars():
         steps.check_base(settings)
@@ -185,18 +184,6 @@ def _close(display: Display, metrics: Found, release: Path, started: float) -> N
         f"Publish:  hf upload YOUR-NAME/chatdoctor-quickstart {release} --private", soft_wrap=True
     )
     display.console.print(f"Go on:    chatdoctor chat {release}", soft_wrap=True)
-
-
-def _give_memory_back() -> None:
-    """Let glibc return freed blocks of 1 MiB and more at once; training peaks at 1.2 instead of 1.5 GB or more."""
-    import ctypes
-
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, 4 << 20)  # M_TRIM_THRESHOLD
-    except (OSError, AttributeError):
-        return
 
 
 def _peak_memory() -> float | None:

@@ -92,7 +92,7 @@ def _overlaps(
 ) -> Record:
     asked = [_last_question(dialogue) for dialogue in test]
     references = [dialogue.doctor_turns[-1].content for dialogue in test]
-    requests = [ChatRequest(tuple(messages), Sampling(max_tokens=200)) for messages in asked]
+    requests = [ChatRequest(tuple(messages), Sampling(max_tokens=160)) for messages in asked]
     record: Record = {}
     items = {}
     for name, tuned in (("before", False), ("after", True)):
@@ -100,8 +100,11 @@ def _overlaps(
             subject.as_it_was(tuned),
             display.progress("answering held-out questions", len(requests)) as advance,
         ):
-            texts = [reply.text for reply in subject.engine.generate_batch(requests)]
-            advance(len(requests))
+            texts: list[str] = []
+            for start in range(0, len(requests), 20):
+                chunk = subject.engine.generate_batch(requests[start : start + 20])
+                texts += [reply.text for reply in chunk]
+                advance(len(texts))
         found = text_overlap(texts, references)
         items[name] = found.rouge_l_items
         record[name] = found.to_record()
