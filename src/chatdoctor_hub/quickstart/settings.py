@@ -34,7 +34,7 @@ class QuickstartSettings:
         safety: harmful and harmless requests to draw for the tiny base; a quarter as many of
             the harmful ones are used.
         tiny: shape and schedule of the tiny base; its epochs and batch size are those of `tiny_base`.
-        base_epochs: passes that train it; None: 2 over dialogues written from the table, which are longer
+        base_epochs: passes that train it; None: 2.4 over dialogues written from the table, which are longer
             and whose wording is soon learned, and 3 over others.
         training: schedule of the tuning.
         overlap_answers: held-out questions that are answered for the overlap scores.
@@ -57,7 +57,7 @@ class QuickstartSettings:
     def tiny_base(self) -> TinyBaseConfig:
         """Shape and schedule of the tiny base for these dialogues."""
         # Dialogues from a file are shorter than written ones: about as many tokens make a step.
-        epochs, batch_size = (3.0, 32) if self.dialogues else (2.0, 16)
+        epochs, batch_size = (3.0, 32) if self.dialogues else (2.4, 16)
         schedule = {"epochs": self.base_epochs or epochs, "batch_size": batch_size}
         training = self.tiny.training.model_copy(update=schedule)
         return self.tiny.model_copy(update={"seed": self.seed, "training": training})
