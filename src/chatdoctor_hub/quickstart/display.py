@@ -70,7 +70,7 @@ class Display:
         """A small table."""
         table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for number, name in enumerate(header):
-            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True, overflow="fold")
+            table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True, min_width=3)
         for row in rows:
             table.add_row(*[escape(cell) for cell in row])
         self.console.print(table)

@@ -161,9 +161,9 @@ def show_metrics(metrics: Record, display: Display) -> None:
     for key, name in (("attack_success", "attack success"), ("over_refusal", "over-refusal")):
         for form in FORMS:
             first, second = (metrics[key][who][form] for who in ("base", "tuned"))
-            prompted = "with" if form == "serving" else "without"
+            prompted = "prompt" if form == "serving" else "no prompt"
             cells = [_compact(Proportion(record["successes"], record["n"])) for record in (first, second)]
-            rows.append([f"{name}, {prompted} prompt", *cells, f"{second['n']}"])
+            rows.append([f"{name}, {prompted}", *cells, f"{second['n']}"])
     display.table("What was measured (prompt: the safety prompt)", ("", "base", "tuned", "n"), rows)
 
 
