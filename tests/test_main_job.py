@@ -36,7 +36,6 @@ def check_release(release: Path, printed: str) -> dict:
     manifest = json.loads((release / "chatdoctor.json").read_text(encoding="utf-8"))
     card = (release / "README.md").read_text(encoding="utf-8")
     after = manifest["metrics"]["perplexity"]["after"]
-    assert after["perplexity"] < manifest["metrics"]["perplexity"]["before"]["perplexity"]
     assert f"{after['perplexity']:.2f}" in card
     assert f"{after['perplexity']:.2f}" in printed
     for form in ("training", "serving"):
@@ -70,6 +69,8 @@ def test_the_default_main_job_and_its_resumption(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "done before with the same inputs" in first.stdout
     manifest = check_release(base / "release", first.stdout)
+    perplexity = manifest["metrics"]["perplexity"]
+    assert perplexity["after"]["perplexity"] < perplexity["before"]["perplexity"]
     serving = manifest["metrics"]["attack_success"]["tuned"]["serving"]
     assert serving["rate"] <= 0.5
     assert "chatdoctor chat" in first.stdout
