@@ -111,8 +111,8 @@ def check_printed(printed: str, measured: dict[str, Any]) -> None:
     assert rows["ROUGE-L F1"] == (f"{before['rouge_l']:.3f}", f"{after['rouge_l']:.3f}", "4")
     assert rows["chrF"] == (f"{before['chrf']:.1f}", f"{after['chrf']:.1f}", "4")
     for name, key in (("attack success", "attack_success"), ("over-refusal", "over_refusal")):
-        for form, word in (("training", "without"), ("serving", "with")):
-            *told, n = rows[f"{name}, {word} prompt"]
+        for form, word in (("training", "no prompt"), ("serving", "prompt")):
+            *told, n = rows[f"{name}, {word}"]
             assert n == "30"
             for cell, who in zip(told, ("base", "tuned"), strict=True):
                 share = measured[key][who][form]
