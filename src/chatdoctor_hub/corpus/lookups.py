@@ -13,8 +13,8 @@ __all__ = ["lookups"]
 def lookups(table: Iterable[Disease]) -> list[Dialogue]:
     """One dialogue a row: a question for the disease by name, and its symptoms, tests and medications.
 
-    A small base that has read the table beside the dialogues knows what belongs together: after one pass
-    over 3,600 published dialogues its validation loss was 2.70 nats a token instead of 2.85.
+    A small base that reads the table beside the dialogues learns which symptoms, tests and medications
+    belong together.
     """
     return [
         Dialogue(

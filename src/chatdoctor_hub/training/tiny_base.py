@@ -179,8 +179,7 @@ def _new_model(tokenizer: PreTrainedTokenizerBase, config: TinyBaseConfig) -> An
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-    # Blocks that start as the identity learn faster: validation loss 2.86 instead of 2.97 after one pass
-    # over 3,600 dialogues.
+    # Blocks that start as the identity learn faster.
     with torch.no_grad():
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
