@@ -51,13 +51,9 @@ def replacing_folder(
         DataError: when the place cannot be written for another reason.
     """
     with _beside(out, what) as (new, target):
-        is_folder = target.is_dir()
-        replaceable = not marker or not is_folder or (target / marker).is_file() or not any(target.iterdir())
-        if target.exists() and not (is_folder and replaceable):
-            raise DataFormatError(
-                f"Expected {target} to be absent, empty or an older {what}, found "
-                f"{'a folder of other files' if is_folder else 'a file'}; choose another folder."
-            )
+        # Another writer moves the old folder aside for a moment while it holds the lock.
+        with _locked(target.parent):
+            _check_replaceable(target, what, marker)
         yield new
         with _locked(target.parent):
             _swap(new, target, own)
@@ -127,6 +123,19 @@ def _is_about(target: Path, error: Exception) -> bool:
     named = str(error.filename or target)
     hidden = str(target.with_name(f".{target.name}."))
     return named.startswith((str(target), hidden)) or Path(named) in target.parents
+
+
+def _check_replaceable(target: Path, what: str, marker: str | None) -> None:
+    """Refuse what is there, unless it is empty or a folder of the same kind."""
+    if not target.exists():
+        return
+    is_folder = target.is_dir()
+    if is_folder and (not marker or (target / marker).is_file() or not any(target.iterdir())):
+        return
+    raise DataFormatError(
+        f"Expected {target} to be absent, empty or an older {what}, found "
+        f"{'a folder of other files' if is_folder else 'a file'}; choose another folder."
+    )
 
 
 def _clear(target: Path) -> None:
