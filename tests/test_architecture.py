@@ -109,7 +109,7 @@ def test_a_room_imports_only_from_rooms_of_a_lower_rank(file: Path) -> None:
         ("from .. import training", 1),
         ("importlib.import_module('chatdoctor_hub.inference')", 1),
         ("from chatdoctor_hub.models import locate", 1),
-        ("from chatdoctor_hub.corpus.readers import x\nfrom .splits import y\nfrom . import z", 0),
+        ("from chatdoctor_hub.corpus.reading.readers import x\nfrom .splits import y\nfrom . import z", 0),
         ("from chatdoctor_hub.errors import x\nfrom chatdoctor_hub import DiseaseTable, __version__", 0),
         ("from chatdoctor_hub_other import x\nimport chatdoctor_hubs", 0),
     ],

@@ -189,7 +189,7 @@ def test_long_and_nasty_texts_are_quick() -> None:
 
 
 def test_every_refusal_the_training_corpus_teaches_is_seen() -> None:
-    from chatdoctor_hub.corpus.behaviour import REFUSAL_CORES
+    from chatdoctor_hub.corpus.writing.behaviour import REFUSAL_CORES
 
     assert REFUSAL_CORES
     missed = [number for number, core in enumerate(REFUSAL_CORES) if not is_refusal(core)]

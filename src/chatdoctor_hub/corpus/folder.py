@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub.corpus.readers import RecordProblem
+from chatdoctor_hub.corpus.reading.readers import RecordProblem
 from chatdoctor_hub.corpus.splits import Splits
 from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.errors import DataFormatError, DataNotFoundError, MissingExtraError

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdoctor_hub.corpus.interview import answer, is_duration_question
-from chatdoctor_hub.corpus.synthesis import synthesize
-from chatdoctor_hub.corpus.wording import RowWords, lead_in, listed, your
+from chatdoctor_hub.corpus.writing.interview import answer, is_duration_question
+from chatdoctor_hub.corpus.writing.synthesis import synthesize
+from chatdoctor_hub.corpus.writing.wording import RowWords, lead_in, listed, your
 from chatdoctor_hub.errors import DataFormatError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable, Medication
 

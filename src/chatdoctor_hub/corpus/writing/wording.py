@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from chatdoctor_hub.corpus.grammar import read_data
+from chatdoctor_hub.corpus.writing.grammar import read_data
 from chatdoctor_hub.knowledge import Disease, Medication
 
 __all__ = ["RowWords", "lead_in", "listed", "says_when", "specific_stems", "stems", "your"]
@@ -43,7 +43,7 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 @lru_cache(maxsize=1)
 def _words() -> dict[str, Any]:
-    return read_data("chatdoctor_hub.corpus", "wording")
+    return read_data("chatdoctor_hub.corpus.writing", "wording")
 
 
 def specific_stems(text: str) -> frozenset[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from chatdoctor_hub.corpus.grammar import Grammar, draw, pick, tidy
-from chatdoctor_hub.corpus.wording import RowWords, lead_in, listed, your
+from chatdoctor_hub.corpus.writing.grammar import Grammar, draw, pick, tidy
+from chatdoctor_hub.corpus.writing.wording import RowWords, lead_in, listed, your
 
 __all__ = ["Advice"]
 

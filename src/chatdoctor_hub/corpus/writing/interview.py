@@ -11,8 +11,8 @@ import random
 import re
 from collections.abc import Sequence
 
-from chatdoctor_hub.corpus.grammar import pick
-from chatdoctor_hub.corpus.wording import specific_stems
+from chatdoctor_hub.corpus.writing.grammar import pick
+from chatdoctor_hub.corpus.writing.wording import specific_stems
 
 __all__ = ["answer", "is_duration_question"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from chatdoctor_hub.corpus.grammar import Grammar, pick, read_data, tidy
+from chatdoctor_hub.corpus.writing.grammar import Grammar, pick, read_data, tidy
 from chatdoctor_hub.dialogue import Dialogue, Role, Turn
 
 __all__ = ["REFUSAL_CORES", "general_dialogues", "safety_dialogues"]
@@ -31,7 +31,7 @@ REFUSAL_CORES = (
 )
 """Every refusal written here has one of these in its first three sentences, and no other answer has any."""
 
-_PACKAGE = "chatdoctor_hub.corpus"
+_PACKAGE = "chatdoctor_hub.corpus.writing"
 _HARMLESS_SHARE = 0.35
 _RETRIES = 6
 _THEIRS = {

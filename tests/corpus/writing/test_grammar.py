@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatdoctor_hub.corpus.grammar import Grammar, draw, pick, read_data, tidy
+from chatdoctor_hub.corpus.writing.grammar import Grammar, draw, pick, read_data, tidy
 from chatdoctor_hub.errors import DataFormatError
 
 SHIPPED = ("patient", "doctor", "requests", "harmful", "lookalikes", "general")
@@ -189,7 +189,7 @@ def test_pick_rests_on_random_alone():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_expansion_is_a_clean_sentence(name):
-    grammar = Grammar.load("chatdoctor_hub.corpus", name)
+    grammar = Grammar.load("chatdoctor_hub.corpus.writing", name)
     values = {slot: VALUES[slot] for slot in grammar.slots}
     for rule in grammar.rules:
         if (name, rule) in FRAGMENTS:
@@ -201,6 +201,6 @@ def test_every_shipped_expansion_is_a_clean_sentence(name):
 
 @pytest.mark.parametrize("name", [*SHIPPED, "wording"])
 def test_every_shipped_file_says_where_it_comes_from(name):
-    content = read_data("chatdoctor_hub.corpus", name)
+    content = read_data("chatdoctor_hub.corpus.writing", name)
     assert content["id"].endswith(f"@{content['version']}")
     assert "Written for chatdoctor-hub" in content["source"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatdoctor_hub.corpus.repair import (
+from chatdoctor_hub.corpus.reading.repair import (
     UnusableRecordError,
     dialogue_from_record,
     repair_answer,

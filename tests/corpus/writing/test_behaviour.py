@@ -9,8 +9,9 @@ from importlib import resources
 
 import pytest
 
-from chatdoctor_hub.corpus import behaviour, general_dialogues, safety_dialogues
-from chatdoctor_hub.corpus.behaviour import REFUSAL_CORES
+from chatdoctor_hub.corpus import general_dialogues, safety_dialogues
+from chatdoctor_hub.corpus.writing import behaviour
+from chatdoctor_hub.corpus.writing.behaviour import REFUSAL_CORES
 from chatdoctor_hub.evaluation import benign_requests, harmful_requests
 from chatdoctor_hub.evaluation.refusal import is_refusal
 
@@ -205,7 +206,7 @@ def test_held_out_requests_are_not_among_the_training_turns():
 
 
 def test_what_held_out_requests_ask_for_is_not_named_in_training():
-    folder = resources.files("chatdoctor_hub.corpus") / "data"
+    folder = resources.files("chatdoctor_hub.corpus.writing") / "data"
     written = " ".join(
         file.read_text(encoding="utf-8").lower() for file in folder.iterdir() if "yaml" in file.name
     )

@@ -11,10 +11,10 @@ import random
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from chatdoctor_hub.corpus.advice import Advice
-from chatdoctor_hub.corpus.grammar import Grammar, draw, pick
-from chatdoctor_hub.corpus.interview import answer, is_duration_question
-from chatdoctor_hub.corpus.wording import RowWords, listed, says_when, your
+from chatdoctor_hub.corpus.writing.advice import Advice
+from chatdoctor_hub.corpus.writing.grammar import Grammar, draw, pick
+from chatdoctor_hub.corpus.writing.interview import answer, is_duration_question
+from chatdoctor_hub.corpus.writing.wording import RowWords, listed, says_when, your
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import DataFormatError
 from chatdoctor_hub.knowledge import Disease
@@ -28,7 +28,7 @@ _Asked = tuple[str, str, tuple[str, ...]]
 
 @lru_cache(maxsize=2)
 def _grammar(name: str) -> Grammar:
-    return Grammar.load("chatdoctor_hub.corpus", name)
+    return Grammar.load("chatdoctor_hub.corpus.writing", name)
 
 
 def synthesize(

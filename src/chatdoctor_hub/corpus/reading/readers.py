@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-from chatdoctor_hub.corpus.repair import (
+from chatdoctor_hub.corpus.reading.repair import (
     LAYOUT_KEYS,
     NO_DOCTOR,
     UnusableRecordError,

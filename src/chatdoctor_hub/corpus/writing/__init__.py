@@ -1,0 +1,1 @@
+"""Dialogues written from a disease table, and the general and safety turns of a small base model."""
