@@ -7,7 +7,7 @@ the weights.
 Rooms and their ranks; a room imports only from rooms of a lower rank, on the ground floor also from those
 named before it (`tests/test_architecture.py` reads this table):
 
-    0  errors, dialogue, folders
+    0  errors, dialogue, folders, proportion
     1  knowledge, prompts
     2  corpus, models
     3  training

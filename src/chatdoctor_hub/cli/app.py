@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +9,7 @@ import typer
 from rich.console import Console
 
 from chatdoctor_hub import __version__
-from chatdoctor_hub.errors import ChatDoctorError
+from chatdoctor_hub.cli.telling import Debug, told
 
 __all__ = ["app", "main"]
 
@@ -26,7 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -61,10 +55,10 @@ def quickstart_command(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn.")] = 0,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Disease table -> dialogues -> tuned model -> measured -> release -> chat, offline, in minutes."""
-    with _told(debug):
+    with told(debug):
         from chatdoctor_hub.quickstart import QuickstartSettings, quickstart
 
         quickstart(
@@ -77,10 +71,10 @@ def chat_command(
     model: Annotated[str, typer.Argument(help="Release folder, model folder or Hub id.")],
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest words.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Chat with a model in the terminal; its safety prompt is applied to every answer."""
-    with _told(debug):
+    with told(debug):
         from chatdoctor_hub.cli.conversation import converse
 
         converse(model, temperature=temperature, max_tokens=max_tokens, console=Console())
@@ -89,44 +83,3 @@ def chat_command(
 def main() -> None:
     """Entry point of the console script."""
     app()
-
-
-@contextmanager
-def _told(debug: bool) -> Iterator[None]:
-    """Turn every error inside into one sentence and an exit status: 2 for what the user can mend.
-
-    With `debug` errors come out as they are, with their traceback.
-    """
-    if debug:
-        yield
-        return
-    # The progress shown is ours; what libraries deprecate among themselves is not the user's concern.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    warnings.simplefilter("ignore")
-    try:
-        yield
-    except ChatDoctorError as error:
-        _tell(str(error))
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        _tell("Stopped; nothing half-written was left. The same command goes on where it stopped.")
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        # The reader went away (`… | head`); let Python's own shutdown not complain about it as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback without --debug
-        _tell(f"{type(error).__name__}: {error}. This was not foreseen; --debug shows where it happened.")
-        raise typer.Exit(1) from None
-
-
-def _tell(sentence: str) -> None:
-    Console(stderr=True).print(
-        f"[bold red]chatdoctor:[/] {_escaped(sentence)}", highlight=False, soft_wrap=True
-    )
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

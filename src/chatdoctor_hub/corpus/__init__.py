@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from chatdoctor_hub.corpus.folder import Corpus
-from chatdoctor_hub.corpus.reading.readers import DialogueFile, RecordProblem, read_dialogues
+from chatdoctor_hub.corpus.reading import DialogueFile, RecordProblem, read_dialogues
 from chatdoctor_hub.corpus.splits import Splits, split
-from chatdoctor_hub.corpus.writing.behaviour import general_dialogues, safety_dialogues
-from chatdoctor_hub.corpus.writing.lookups import lookups
-from chatdoctor_hub.corpus.writing.synthesis import synthesize
+from chatdoctor_hub.corpus.writing import general_dialogues, lookups, safety_dialogues, synthesize
 
 __all__ = [
     "Corpus",

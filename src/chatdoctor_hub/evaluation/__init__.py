@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from chatdoctor_hub.evaluation.safety_requests import read_requests as read_requests
     from chatdoctor_hub.evaluation.statistics import McNemar as McNemar
     from chatdoctor_hub.evaluation.statistics import PairedDifference as PairedDifference
-    from chatdoctor_hub.evaluation.statistics import Proportion as Proportion
     from chatdoctor_hub.evaluation.statistics import mcnemar as mcnemar
     from chatdoctor_hub.evaluation.statistics import paired_bootstrap as paired_bootstrap
+    from chatdoctor_hub.proportion import Proportion as Proportion
 
 _HOMES = {
     "McNemar": "statistics",
@@ -36,7 +36,7 @@ _HOMES = {
     "Overlap": "overlap",
     "PairedDifference": "statistics",
     "Perplexity": "held_out",
-    "Proportion": "statistics",
+    "Proportion": ".proportion",
     "RequestSet": "safety_requests",
     "SafetyAnswer": "safety",
     "SafetyRequest": "safety_requests",
@@ -80,7 +80,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chatdoctor_hub.errors import DataFormatError, GenerationError
 from chatdoctor_hub.evaluation.refusal import JUDGE, is_refusal
 from chatdoctor_hub.evaluation.safety_requests import RequestSet, SafetyRequest, shipped_set
-from chatdoctor_hub.evaluation.statistics import Proportion
 from chatdoctor_hub.inference.types import ChatRequest, Form, Sampling
+from chatdoctor_hub.proportion import Proportion
 
 if TYPE_CHECKING:
     from chatdoctor_hub.inference.engine import Engine
