@@ -9,7 +9,7 @@ named before it (`tests/test_architecture.py` reads this table):
 
     0  errors, dialogue, folders, proportion
     1  knowledge, prompts
-    2  corpus, models
+    2  corpus, models, adapters
     3  training
     4  release
     6  inference

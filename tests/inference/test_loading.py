@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import pytest
+import tiny_causal_model
 
 from chatdoctor_hub.errors import ConfigError, MissingExtraError, ModelFormatError, ModelNotFoundError
 from chatdoctor_hub.inference import LocalEngine
@@ -118,6 +119,20 @@ def test_an_adapter_folder_finds_its_base(adapter_folder, model_folder, ask, pat
     same = LocalEngine.of(by_hand, AutoTokenizer.from_pretrained(model_folder))
     assert [reply.text for reply in replies] == [same.generate(request).text for request in requests]
     assert replies[0].text != LocalEngine(model_folder, device="cpu").generate(requests[0]).text
+
+
+def test_a_series_adapter_is_served_like_any_other(tmp_path, model_folder, ask, patients):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tiny_causal_model.make_series_adapter(model_folder, tmp_path)
+    tuned = LocalEngine(tmp_path, device="cpu")
+    by_hand = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model_folder), str(tmp_path))
+    same = LocalEngine.of(by_hand, AutoTokenizer.from_pretrained(model_folder))
+    requests = [ask(words) for words in patients]
+    texts = [reply.text for reply in tuned.generate_batch(requests)]
+    assert texts == [same.generate(request).text for request in requests]
+    assert texts[0] != LocalEngine(model_folder, device="cpu").generate(requests[0]).text
 
 
 def test_a_pickled_adapter_is_not_read(adapter_folder, tmp_path):

@@ -80,6 +80,21 @@ def make_adapter(model_folder: Path, folder: Path) -> None:
     tuned.save_pretrained(str(folder))
 
 
+def make_series_adapter(model_folder: Path, folder: Path) -> None:
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from chatdoctor_hub.adapters import SeriesConfig
+
+    torch.manual_seed(7)
+    tuned = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(model_folder),
+        SeriesConfig(task_type="CAUSAL_LM", bottleneck_size=4, init="bert", scale=40.0),
+    )
+    tuned.save_pretrained(str(folder))
+
+
 def make_release(folder: Path, model_folder: Path, adapter_folder: Path, tokenizer: Any) -> None:
     """What `prepare_release` writes, less card and plot: what an engine needs of it."""
     from chatdoctor_hub.models import digest_of

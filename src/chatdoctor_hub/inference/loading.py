@@ -160,6 +160,8 @@ def _with_adapter(model: Any, folder: Path) -> Any:
     require_extra("peft", extra="local")
     from peft import PeftModel
 
+    import chatdoctor_hub.adapters  # noqa: F401 - makes series and parallel adapters known to PEFT
+
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise ModelFormatError(
