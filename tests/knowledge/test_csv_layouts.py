@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import tempfile
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -174,6 +177,7 @@ def test_what_was_mended_is_counted(tmp_path: Path) -> None:
         "commas taken off the end of 'reason'": 1,
         "text that is no cause taken out of 'reason'": 1,
         "list entries cleaned, or left out as empty or repeated": 1,
+        "rows kept whose idx is missing or repeated (it is not used)": 2,
     }
 
 
@@ -216,6 +220,136 @@ def test_a_table_with_no_usable_row_is_refused(tmp_path: Path) -> None:
         table_of(tmp_path, NAMES, "Oddpox,[]", "Evenpox,[")
 
 
+def test_strict_turns_the_first_problem_into_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "diseases.csv"
+    path.write_text(f"{NAMES}\nOddpox,['Spots']\nEvenpox,Spots\nLast,[\n", encoding="utf-8")
+    assert len(DiseaseTable.from_csv(path).problems) == 2
+    with pytest.raises(DataFormatError) as caught:
+        DiseaseTable.from_csv(path, strict=True)
+    message = str(caught.value)
+    assert message.startswith("Expected every row of diseases.csv to be readable, found at line 3: column")
+    assert "Evenpox" not in message
+    path.write_text(f"{NAMES}\nOddpox,['Spots']\n", encoding="utf-8")
+    assert DiseaseTable.from_csv(path, strict=True).problems == ()
+
+
+def test_the_cells_are_kept_as_they_were(tmp_path: Path) -> None:
+    (disease,) = table_of(tmp_path, FULL, row(name=r" Rotator\'s  pox", cause=r" It\'s odd, "))
+    assert disease.raw == {
+        "idx": "7",
+        "disease": r" Rotator\'s  pox",
+        "Symptom": "['Spots']",
+        "reason": r" It\'s odd, ",
+        "TestsAndProcedures": "[]",
+        "commonMedications": "[]",
+    }
+    assert (disease.name, disease.cause) == ("Rotator's pox", "It's odd")
+    assert "raw" not in repr(disease)
+    assert disease == dataclasses.replace(disease, raw={})
+    assert hash(disease) == hash(dataclasses.replace(disease, raw={}))
+
+
+@pytest.mark.parametrize("header", ["ICD10", "icd_10_cm", "ICD-10-CM"])
+@pytest.mark.parametrize(
+    ("code", "icd10cm"), [("E11.9", "E11.9"), ("e119", "E11.9"), (" G35 ", "G35"), ("", ""), ("nan", "")]
+)
+def test_icd_codes_are_read_from_any_layout(tmp_path: Path, header: str, code: str, icd10cm: str) -> None:
+    table = table_of(tmp_path, f"{NAMES},{header}", f"Oddpox,['Spots'],{code}")
+    assert table[0].icd10cm == icd10cm
+    assert table.problems == ()
+    table = table_of(tmp_path, f"{header},{FULL}", f"{code},{row()}")
+    assert table[0].icd10cm == icd10cm
+
+
+@pytest.mark.parametrize(
+    ("cell", "doid"),
+    [
+        ("DOID:9352", "DOID:9352"),
+        ("doid_9352", "DOID:9352"),
+        ("9352", "DOID:9352"),
+        ("9352.0", "DOID:9352"),
+        ("http://purl.obolibrary.org/obo/DOID_9352", "DOID:9352"),
+        ("", ""),
+    ],
+)
+def test_disease_ontology_ids_take_one_form(tmp_path: Path, cell: str, doid: str) -> None:
+    (disease,) = table_of(tmp_path, f"{NAMES},DOID,ICD10", f"Oddpox,['Spots'],{cell},E11.9")
+    assert (disease.doid, disease.icd10cm) == (doid, "E11.9")
+
+
+def test_a_malformed_link_is_a_problem_and_not_the_loss_of_the_row(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path, f"{NAMES},DOID,ICD10", "Oddpox,['Spots'],MESH:D1,11.9", "Evenpox,['Spots'],1,E11"
+    )
+    assert [(d.name, d.doid, d.icd10cm) for d in table] == [("Oddpox", "", ""), ("Evenpox", "DOID:1", "E11")]
+    assert [(problem.line, problem.lost) for problem in table.problems] == [(2, False), (2, False)]
+    reasons = " ".join(problem.reason for problem in table.problems)
+    assert "column 'DOID': expected a Disease Ontology id such as" in reasons
+    assert "column 'ICD10': expected an ICD-10-CM code such as" in reasons
+    assert "MESH" not in reasons
+    with pytest.raises(DataFormatError, match="column 'ICD10'"):
+        DiseaseTable.from_csv(tmp_path / "diseases.csv", strict=True)
+
+
+def test_two_columns_for_one_link_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataFormatError, match="Expected the first line of"):
+        table_of(tmp_path, f"{NAMES},ICD10,ICD-10-CM", "Oddpox,['Spots'],E11,E11")
+
+
+def test_odd_characters_and_ids_are_mended_and_counted(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path,
+        f"idx,{NAMES}",
+        "NaN,Odd\u202epox\u200f,['Spo\u0007ts']",
+        "1,NaN,['Spots']",
+        "1,<b>Evenpox</b>,['Spots']",
+        "1,Lastpox,nan",
+        "1,Endpox,['Spots']",
+    )
+    assert [(d.name, d.symptoms) for d in table] == [
+        ("Oddpox", ("Spots",)),
+        ("<b>Evenpox</b>", ("Spots",)),  # markup is text here: what shows it must escape it
+        ("Endpox", ("Spots",)),
+    ]
+    assert table[0].raw["disease"] == "Odd\u202epox\u200f"
+    assert [problem.line for problem in table.problems] == [3, 5]
+    assert table.repairs["invisible characters taken out of 'disease'"] == 1
+    assert table.repairs["rows kept whose idx is missing or repeated (it is not used)"] == 2
+
+
+def test_rows_in_another_encoding_are_problems(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.csv"
+    rows = [b"Oddpox,['Spots']", "M\u00e9ni\u00e8re,['Spots']".encode("latin-1")]
+    path.write_bytes(
+        b"\xef\xbb\xbf" + b"\n".join([NAMES.encode(), *rows, "M\u00e9ni\u00e8re,['x']".encode()])
+    )
+    table = DiseaseTable.from_csv(path)
+    assert [disease.name for disease in table] == ["Oddpox", "M\u00e9ni\u00e8re"]
+    (problem,) = table.problems
+    assert problem.line == 3
+    assert "expected UTF-8" in problem.reason
+
+
+@pytest.mark.parametrize("before", ["", '"'])
+def test_a_cell_of_a_hundred_megabytes_is_one_problem(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "huge.csv"
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(f"{NAMES}\nOddpox,{before}['")
+        for _ in range(100):
+            stream.write("x" * (1 << 20))
+        stream.write(f"']{before}\nEvenpox,['Spots']\n")
+    start = time.process_time()
+    tracemalloc.start()
+    table = DiseaseTable.from_csv(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [disease.name for disease in table] == ["Evenpox"]
+    (problem,) = table.problems
+    assert str(problem) == "line 2: expected at most 262,144 characters in a row, found more"
+    assert peak < 16 << 20
+    assert time.process_time() - start < 20
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataNotFoundError, match=r"Expected a CSV file at .*nowhere.csv, found nothing there; check"
@@ -226,8 +360,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 WORDS = st.text(st.characters(exclude_characters="\0\\\r", exclude_categories=["Cs"]), max_size=30)
-NAME = WORDS.map(clean_text).filter(bool)
-CAUSE = WORDS.map(clean_cause)
+NOTHING = {"nan", "none", "null", "n/a", "na", "-"}
+NAME = WORDS.map(clean_text).filter(bool).filter(lambda text: text.casefold() not in NOTHING)
+CAUSE = WORDS.map(clean_cause).filter(lambda text: text.casefold() not in NOTHING)
 ENTRIES = st.lists(WORDS, max_size=4).map(clean_list)
 ROWS = st.lists(
     st.tuples(NAME, ENTRIES.filter(bool), CAUSE, ENTRIES, ENTRIES), min_size=1, max_size=5, unique=True

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import tempfile
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -141,13 +142,20 @@ def test_any_bytes_are_records_or_one_of_our_errors(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 10, (1 << 20) - 1, 1 << 20, (1 << 20) + 5])
-def test_a_byte_that_is_not_utf8_is_found_where_it_is(tmp_path: Path, before: int) -> None:
+def test_a_header_that_is_not_utf8_is_refused_with_the_place(tmp_path: Path, before: int) -> None:
     path = tmp_path / "latin.csv"
-    path.write_bytes(b"a,b\n" + b"x" * before + "\u00e9".encode() + b"\n\xe9t\xe9\n")
+    path.write_bytes(b"\n" * before + "\u00e9".encode() + b",b\xe9t\xe9\n1,2\n")
     with pytest.raises(DataFormatError) as caught:
         list(read_records(path))
-    assert f"offset {4 + before + 2 + 1} (line 3)" in str(caught.value)
+    assert f"offset {before + 4} (line {before + 1})" in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_row_in_another_encoding_is_a_fault_of_that_row() -> None:
+    found = records_of("a,b\n1,\u00e9\n".encode() + b'2,"\xe9t\xe9\n3",\xe9\n4,"\n\xff"\n5,fine\n')
+    assert [record.line for record in found if not record.fault] == [1, 2, 7]
+    assert {record.line for record in found if "expected UTF-8" in record.fault} == {3, 4, 5, 6}
+    assert "expected UTF-8, found bytes of another encoding" in found[2].fault
 
 
 @pytest.mark.parametrize(
@@ -165,11 +173,20 @@ def test_other_kinds_of_file_are_named(tmp_path: Path, content: bytes, kind: str
         list(read_records(path))
 
 
-def test_a_cut_off_last_character_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "cut.csv"
-    path.write_bytes(b"a,b\n1,\xc3")
-    with pytest.raises(DataFormatError, match=r"offset 6 \(line 2\)"):
-        list(read_records(path))
+def test_a_cut_off_last_character_is_a_fault() -> None:
+    found = records_of(b"a,b\n1,2\n1,\xc3")
+    assert [bool(record.fault) for record in found] == [False, False, True]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "line", ['1,"\n', '"x""\n', ',"a\n', 'a"b,"c\n', '1,"x\n"y\n', '"\n,\n', '""",\n', "\xff\n"]
+)
+def test_no_pattern_of_quotes_takes_long(line: str) -> None:
+    """Each line is tried again on its own after a fault: that must not read the rest of the file each time."""
+    start = time.process_time()
+    records_of(("a,b\n" + line * (400_000 // len(line))).encode("latin-1"))
+    assert time.process_time() - start < 8
 
 
 def test_what_is_no_readable_file_is_named(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def names(table: DiseaseTable, text: str, k: int = 3) -> list[str]:
         ("the room spins when I turn over in bed", "Benign paroxysmal positional vertigo (BPPV)"),
         ("one side of my face suddenly droops and my speech is slurred", "Stroke"),
         ("my child has a barking cough", "Croup"),
-        ("diarrhoea and vomiting since yesterday", "Viral gastroenteritis"),
+        ("watery diarrhoea and vomiting since yesterday", "Viral gastroenteritis"),
         ("watery itchy eyes and sneezing in spring", "Allergic rhinitis"),
         ("I'm thirsty all the time and pee a lot and I have lost weight", "Type 1 diabetes"),
         ("my heart is racing and skipping beats", "Atrial fibrillation"),
@@ -138,8 +138,8 @@ def test_the_published_dialogues_find_their_row(shared_data: Path) -> None:
     ranks = [names(table, text, 5) for text, _ in sample]
     at_one = sum(found[:1] == [name] for found, (_, name) in zip(ranks, sample, strict=True)) / len(sample)
     at_five = sum(name in found for found, (_, name) in zip(ranks, sample, strict=True)) / len(sample)
-    assert at_one > 0.42
-    assert at_five > 0.64
+    assert at_one > 0.46
+    assert at_five > 0.67
 
 
 def test_a_question_to_the_published_table_is_answered_in_milliseconds(shared_data: Path) -> None:

@@ -4,7 +4,7 @@ ChatDoctor's table was written with Python's `repr` and scraped from web pages. 
 
 1. bytes written as escapes (`\xe2\x80\x93`) become the UTF-8 text they spell; cut-off ones go;
 2. escaped white space (`\n`, `\t`, `\r`) becomes a space, and any other backslash goes (`Rotator\'s`);
-3. control characters and halves of surrogate pairs go;
+3. control characters, halves of surrogate pairs, and marks that turn the direction of writing go;
 4. every run of white space becomes one space, and none is left at either end.
 
 Cleaning clean text changes nothing.
@@ -15,11 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["clean_cause", "clean_list", "clean_text"]
+__all__ = ["clean_cause", "clean_list", "clean_text", "has_hidden"]
 
 _BYTES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 _WHITE_SPACE_ESCAPE = re.compile(r"\\[nrt]")
-_NOT_TEXT = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff]")
+_NOT_TEXT = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069]"
+)
 _TITLE_CASED_S = re.compile(r"(?<=[a-z]')S\b")
 _CROSS_REFERENCE = re.compile(r"^[^.]{1,60} (?:may|can) refer to:$")
 
@@ -29,6 +31,11 @@ def clean_text(text: str) -> str:
     text = _BYTES.sub(_decode, text)
     text = _WHITE_SPACE_ESCAPE.sub(" ", text).replace("\\", "")
     return " ".join(_NOT_TEXT.sub("", text).split())
+
+
+def has_hidden(text: str) -> bool:
+    """Whether the text has characters of the third step."""
+    return bool(_NOT_TEXT.search(text))
 
 
 def clean_list(items: Iterable[str]) -> tuple[str, ...]:

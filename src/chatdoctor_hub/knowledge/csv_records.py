@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -33,6 +34,10 @@ _SIGNATURES = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"PAR1", "a Parquet file"),
 )
+
+# Python reads a byte that is not UTF-8 as one of these.
+_FOREIGN_BYTE = re.compile("[\udc80-\udcff]")
+_FOREIGN = "expected UTF-8, found bytes of another encoding; save the file in UTF-8"
 
 
 @dataclass(frozen=True)
@@ -85,22 +90,23 @@ def read_records(path: Path) -> Iterator[Record]:
     """The records of a CSV file in UTF-8 (a byte-order mark is allowed), blank lines left out.
 
     Line ends may be LF, CRLF or CR; inside a cell they all become LF. The first record is the header:
-    a later one with another number of cells has a fault.
+    a later one with another number of cells has a fault, and so has one with bytes that are not UTF-8.
 
     Raises:
         DataNotFoundError: the file is missing, is no regular file, or may not be read.
-        DataFormatError: it is not UTF-8; the message says at which byte.
+        DataFormatError: its first record is not UTF-8; the message says at which byte.
     """
     try:
         if not path.is_file():
             found = "a folder" if path.is_dir() else "no regular file" if path.exists() else "nothing"
             raise DataNotFoundError(f"Expected a CSV file at {path}, found {found} there; check the path.")
         # newline=None: a quoted line end is white space to every reader of these cells.
-        with path.open(encoding="utf-8-sig") as stream:
-            yield from _records(_Lines(stream))
-    except UnicodeDecodeError:
-        raise DataFormatError(_not_utf8(path)) from None
-    except DataNotFoundError:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+            for number, record in enumerate(_records(_Lines(stream))):
+                if number == 0 and (record.fault == _FOREIGN or _has_foreign(record.cells)):
+                    raise DataFormatError(_not_utf8(path))
+                yield record
+    except (DataNotFoundError, DataFormatError):
         raise
     except OSError as error:
         raise DataNotFoundError(
@@ -124,10 +130,12 @@ def _records(lines: _Lines) -> Iterator[Record]:
             fault = f"expected at most {MAX_RECORD:,} characters in a row, found more"
         except csv.Error as error:
             fault = _explain(str(error))
+        if fault and any(map(_FOREIGN_BYTE.search, taken[:1])):
+            fault = _FOREIGN
         if fault:
             # Perhaps a stray quote joined rows that are sound: each line gets its own chance.
             lines.give_back(taken[1:])
-            if len(taken) > 1:
+            if len(taken) > 1 and fault != _FOREIGN:
                 fault += "; a quote that opens here runs on to a later line"
             yield Record(start, fault=fault)
         elif len(cells) > 1 or any(cell.strip() for cell in cells):
@@ -149,12 +157,18 @@ def _feed(lines: _Lines, taken: list[str]) -> Iterator[str]:
 def _fault(cells: list[str], width: int) -> str:
     if width and len(cells) != width and any(cell.strip() for cell in cells):
         return f"expected {width} cells, as in the header, found {len(cells)}"
+    if width and _has_foreign(cells):
+        return _FOREIGN
     for number, cell in enumerate(cells, start=1):
         if len(cell) > MAX_CELL:
             return f"expected at most {MAX_CELL:,} characters in a cell, found {len(cell):,} in cell {number}"
         if "\0" in cell:
             return f"expected text, found a NUL character in cell {number}"
     return ""
+
+
+def _has_foreign(cells: Iterable[str]) -> bool:
+    return any(map(_FOREIGN_BYTE.search, cells))
 
 
 def _explain(error: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["Disease", "Medication"]
 
@@ -38,9 +39,13 @@ class Disease:
         see_doctor: when to see a doctor, one sentence.
         self_care: what a person can do at home, one piece of advice each.
         questions: what a doctor would ask before advising.
-        icd10cm: its ICD-10-CM code, or "".
+        icd10cm: its ICD-10-CM code ("E11.9"), or "".
+        doid: its id in the Disease Ontology ("DOID:9352"), or "".
         source: where these facts come from.
-        line: the line of the file that holds the row (from 1), or 0 where there is none.
+        line: the line of the file that holds the row (from 1; in a Parquet file the row), or 0 where there is
+            none.
+        raw: for each column of the file the text of the cell as it stands there, before any cleaning; it does not
+            count when rows are compared. Empty where the row was not read from a file.
     """
 
     name: str
@@ -56,3 +61,5 @@ class Disease:
     icd10cm: str = ""
     source: str = ""
     line: int = 0
+    doid: str = ""
+    raw: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

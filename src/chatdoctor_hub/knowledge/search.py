@@ -1,36 +1,28 @@
-"""Lexical search over a disease table: BM25 on names and symptoms.
+"""Search over a disease table in memory: what a hit is, and how the parts of a search come together.
 
-Okapi BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009, section 3.2) with
-weighted fields, on the stems of `words`. Beside single stems, pairs of stems that stand in the same name
-or symptom count at half weight when they stand close together in the question as well: "pain in my
-chest" is more than "chest" here and "pain" there. The cause text is left out, because it makes results
-worse. A word that no row has adds nothing; a row that shares no word is no hit.
+A question becomes stems (`questions`), these become the terms that the table has (`ranking.pose`), whose
+weights (`weighing`) are summed for the best rows (`ranking.rank`). `DiseaseTable.search` and `DiseaseIndex`
+go the same way and give the same hits; they differ in where the postings are.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.knowledge.disease import Disease
-from chatdoctor_hub.knowledge.words import question_stems, stems
+from chatdoctor_hub.knowledge.embedding import Nearness, Vectors, entries_of
+from chatdoctor_hub.knowledge.questions import question_clauses, question_stems
+from chatdoctor_hub.knowledge.ranking import Find, Question, pose, rank
+from chatdoctor_hub.knowledge.terms import NAME, SYMPTOM, entry_terms, whole
+from chatdoctor_hub.knowledge.weighing import SCALE, Weights
 
-__all__ = ["Hit", "SearchIndex"]
+__all__ = ["Hit", "SearchIndex", "find_hits", "kin_of"]
 
-_NAME_WEIGHT = 2.0
-_SYMPTOM_WEIGHT = 1.0
-_PAIR_WEIGHT = 0.5
-_WINDOW = 3  # stems between which a pair is sought in the question
-_K1 = 0.8
-_B = 0.75
-_MAX_QUESTION = 10_000  # characters that are read of a question
 _MAX_MATCHED = 6
-
-_Term = str | tuple[str, str]
+_CANDIDATES = 256  # of each of the two ways, when they are fused
 
 
 @dataclass(frozen=True)
@@ -39,18 +31,26 @@ class Hit:
 
     Args:
         disease: the row.
-        score: BM25, above 0; comparable within one question only.
+        score: above 0; comparable within one question and one way of ranking only.
         matched: the row's own names and symptoms that account for the match, the weightiest first; they
             never hold the words of the question.
+        id: the number of the row in its table, from 1, as text.
     """
 
     disease: Disease
     score: float
     matched: tuple[str, ...]
+    id: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the row stands: "format_dataset.csv line 43"."""
+        where = self.disease.source or "table"
+        return f"{where} line {self.disease.line}" if self.disease.line else f"{where} row {self.id}"
 
 
 class SearchIndex:
-    """Postings over the rows of a table, with every weight that does not depend on the question.
+    """The postings of a table, in memory.
 
     Args:
         diseases: the rows; rows of one name compete, and only the best of them becomes a hit.
@@ -58,80 +58,102 @@ class SearchIndex:
 
     def __init__(self, diseases: Sequence[Disease]) -> None:
         self._diseases = diseases
-        self._entries = [
-            [(weight, text, tuple(_terms(stems(text), len(text)))) for weight, text in _texts(disease)]
-            for disease in diseases
-        ]
-        counts: defaultdict[_Term, defaultdict[int, float]] = defaultdict(lambda: defaultdict(float))
-        lengths = [0.0] * len(diseases)
-        for row, entries in enumerate(self._entries):
-            for weight, _, terms in entries:
-                for term in terms:
-                    counts[term][row] += weight
-                lengths[row] += weight * sum(isinstance(term, str) for term in terms)
-        mean = sum(lengths) / len(lengths) if any(lengths) else 1.0
-        norms = [_K1 * (1 - _B + _B * length / mean) for length in lengths]
-        self._postings = {term: _weigh(term, rows, norms) for term, rows in counts.items()}
+        self._weights = Weights(diseases)
+        self._kin = kin_of(diseases)
 
     def search(self, text: str, k: int) -> list[Hit]:
-        """The k best rows for the text, best first; of its length 10,000 characters are read.
+        """The k best rows for the text, best first.
 
         Raises:
             ConfigError: when k is below 1.
         """
-        if k < 1:
-            raise ConfigError(
-                f"Expected k, the number of hits wanted, to be at least 1, found {k}; raise it."
-            )
-        # Sorted, because a sum of floats depends on its order.
-        asked = sorted(set(_terms(question_stems(text[:_MAX_QUESTION]), _WINDOW)), key=str)
-        terms = [term for term in asked if term in self._postings]
-        scores: defaultdict[int, float] = defaultdict(float)
-        for term in terms:
-            for row, weight in self._postings[term].items():
-                scores[row] += weight
-        best: dict[str, tuple[float, int]] = {}  # by name; rows of equal score in the table's order
-        for row, score in scores.items():
-            name = self._diseases[row].name.casefold()
-            best[name] = min(best.get(name, (0.0, row)), (-score, row))
-        return [
-            Hit(self._diseases[row], -score, self._matched(row, terms))
-            for score, row in heapq.nsmallest(k, best.values())
-        ]
-
-    def _matched(self, row: int, terms: Sequence[_Term]) -> tuple[str, ...]:
-        """The fewest entries of the row, greedily, that hold all its terms of the question."""
-        left = {term: self._postings[term][row] for term in terms if row in self._postings[term]}
-        matched: list[str] = []
-        while left and len(matched) < _MAX_MATCHED:
-            gains = [sum(left.get(term, 0.0) for term in set(held)) for _, _, held in self._entries[row]]
-            _, text, held = self._entries[row][gains.index(max(gains))]
-            matched.append(text)
-            for term in held:
-                left.pop(term, None)
-        return tuple(matched)
+        return find_hits(text, k, self._weights.find, self._diseases.__getitem__, self._kin)
 
 
-def _weigh(term: _Term, rows: Mapping[int, float], norms: Sequence[float]) -> dict[int, float]:
-    """What the term adds to the score of each row that has it."""
-    rarity = math.log(1 + (len(norms) - len(rows) + 0.5) / (len(rows) + 0.5))
-    if not isinstance(term, str):
-        rarity *= _PAIR_WEIGHT
-    return {row: rarity * count * (_K1 + 1) / (count + norms[row]) for row, count in rows.items()}
+def find_hits(
+    text: str,
+    k: int,
+    find: Find,
+    disease: Callable[[int], Disease],
+    kin: Sequence[int] | None,
+    vectors: Vectors | None = None,
+) -> list[Hit]:
+    """The k best rows for a text, wherever their postings are.
+
+    Args:
+        text: a patient's words.
+        k: how many at most.
+        find: gives the postings of terms.
+        disease: gives the row of a number, from 0.
+        kin: see `kin_of`.
+        vectors: of the table, to add nearness in meaning to the lexical scores.
+
+    Raises:
+        ConfigError: when k is below 1.
+    """
+    if k < 1:
+        raise ConfigError(f"Expected k, the number of hits wanted, to be at least 1, found {k}; raise it.")
+    question = pose(question_stems(text), find)
+    if vectors is None:
+        found = [(row, score / SCALE) for row, score in rank(question, k, kin)]
+        nearness = None
+    else:
+        nearness = vectors.near(question_clauses(text))
+        found = _fused(question, nearness, k, kin)
+    hits = []
+    for row, score in found:
+        values = disease(row)
+        matched = _matched(row, values, question)
+        if nearness:
+            near = entries_of(values)
+            matched = tuple(dict.fromkeys((*matched, *(near[place] for place in nearness.entries(row)))))
+        hits.append(Hit(values, score, matched[:_MAX_MATCHED], str(row + 1)))
+    return hits
 
 
-def _texts(disease: Disease) -> Iterator[tuple[float, str]]:
-    yield _NAME_WEIGHT, disease.name
-    for symptom in (*disease.symptoms, *disease.lay_symptoms):
-        yield _SYMPTOM_WEIGHT, symptom
+def _fused(
+    question: Question, nearness: Nearness, k: int, kin: Sequence[int] | None
+) -> list[tuple[int, float]]:
+    """The k best by both scores together, among those that are good by one of them."""
+    many = max(_CANDIDATES, 8 * k)
+    rows = {row for row, _ in rank(question, many, None)} | set(nearness.best(many))
+    postings = (*question.words, *question.others)
+    scored = [
+        (sum([posting.weight(row) for posting in postings]) / SCALE + nearness.score(row), row)
+        for row in rows
+    ]
+    best: dict[int, tuple[float, int]] = {}
+    for score, row in sorted(scored, key=lambda item: (-item[0], item[1])):
+        best.setdefault(row if kin is None else kin[row], (score, row))
+        if len(best) == k:
+            break
+    return [(row, score) for score, row in best.values()]
 
 
-def _terms(words: Sequence[str], window: int) -> Iterator[_Term]:
-    """The words, and every pair of different ones that are less than `window` words apart, in either order."""
-    yield from words
-    pairs: set[tuple[str, str]] = set()
-    for start, first in enumerate(words):
-        for second in words[start + 1 : start + window]:
-            if first != second:
-                pairs.add((first, second) if first < second else (second, first))
-    yield from pairs
+def kin_of(diseases: Iterable[Disease]) -> tuple[int, ...] | None:
+    """For each row the number of its name, letter case aside; None where all names differ."""
+    numbers: dict[str, int] = {}
+    kin = tuple(numbers.setdefault(disease.name.casefold(), len(numbers)) for disease in diseases)
+    return None if len(numbers) == len(kin) else kin
+
+
+def _matched(row: int, disease: Disease, question: Question) -> tuple[str, ...]:
+    """The fewest entries of the row, greedily, that hold all its terms of the question."""
+    left = {term: weight for term, p in question.shown.items() if (weight := p.weight(row))}
+    entries = [(disease.name, _terms_of(disease.name, NAME))]
+    entries += [(text, _terms_of(text, SYMPTOM)) for text in (*disease.symptoms, *disease.lay_symptoms)]
+    holding = [(text, held) for text, terms in entries if (held := terms & left.keys())]
+    matched: list[str] = []
+    while left and len(matched) < _MAX_MATCHED:
+        gains = [sum([left[term] for term in held if term in left]) for _, held in holding]
+        text, held = holding[gains.index(max(gains))]
+        matched.append(text)
+        for term in held:
+            left.pop(term, None)
+    return tuple(matched)
+
+
+@lru_cache(maxsize=4_096)
+def _terms_of(text: str, mark: str) -> frozenset[str]:
+    words, pairs = entry_terms(text)
+    return frozenset((*words, *pairs, whole(mark, words)))

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import overload
 
 from chatdoctor_hub.errors import DataFormatError
-from chatdoctor_hub.knowledge.csv_layouts import TableProblem, read_csv
+from chatdoctor_hub.knowledge.csv_layouts import read_csv
 from chatdoctor_hub.knowledge.disease import Disease
+from chatdoctor_hub.knowledge.hub_table import fetch_table
+from chatdoctor_hub.knowledge.rows import RowReader, TableProblem
 from chatdoctor_hub.knowledge.search import Hit, SearchIndex
 from chatdoctor_hub.knowledge.starter import read_starter
+from chatdoctor_hub.knowledge.table_files import read_table_file
 
 __all__ = ["DiseaseTable"]
 
@@ -27,7 +30,7 @@ class DiseaseTable(Sequence[Disease]):
 
     Args:
         diseases: the rows, in the order of the source; at least one.
-        problems: the rows of the source that could not be read, with line and reason.
+        problems: the rows, or values of rows, that could not be read, with line and reason.
         source: what was read: "starter", or the name of the file.
         repairs: how often each kind of damage was mended in the rows that were read.
 
@@ -52,17 +55,53 @@ class DiseaseTable(Sequence[Disease]):
         return _starter()
 
     @classmethod
-    def from_csv(cls, path: str | PathLike[str]) -> DiseaseTable:
-        """Read a table in one of ChatDoctor's three CSV layouts (`csv_layouts` describes them).
+    def from_csv(cls, path: str | PathLike[str], *, strict: bool = False) -> DiseaseTable:
+        """Read a table in one of ChatDoctor's three CSV layouts (`rows` describes them).
 
-        A row that cannot be read goes to `problems`; text is cleaned as `cleaning` describes.
+        A row that cannot be read goes to `problems`; text is cleaned as `cleaning` describes, and each row
+        keeps its cells as they were in `Disease.raw`.
+
+        Args:
+            path: the file.
+            strict: the first problem is an error.
 
         Raises:
             DataNotFoundError: the file is missing or cannot be read.
-            DataFormatError: it is not UTF-8, has another layout, or no row of it can be used.
+            DataFormatError: it is not UTF-8, has another layout, or no row of it can be used; with strict, the
+                first problem.
         """
-        found = read_csv(Path(path))
-        return cls(found.diseases, found.problems, source=Path(path).name, repairs=found.repairs)
+        return cls._of(read_csv(Path(path), strict=strict), Path(path).name)
+
+    @classmethod
+    def from_hub(
+        cls, repo_id: str, *, filename: str | None = None, revision: str | None = None, strict: bool = False
+    ) -> DiseaseTable:
+        """Read a table from a data set on the Hub: CSV, Parquet or JSON Lines, with the columns of `rows`.
+
+        HF_ENDPOINT, HF_HUB_OFFLINE, tokens and the cache are as huggingface_hub has them. `source` of the table,
+        and of each row, is "org/name@commit/file".
+
+        Args:
+            repo_id: of the data set, "org/name".
+            filename: of the file in it; may be left out where only one could be meant.
+            revision: branch, tag or commit; None is the main branch.
+            strict: the first problem in the file is an error.
+
+        Raises:
+            DataNotFoundError: there is no such data set, revision or file, or it cannot be reached.
+            ConfigError: there are several tables, and none was named; the message lists them.
+            DataFormatError: as `from_csv`.
+            MissingExtraError: pyarrow, which reads Parquet, is not installed.
+        """
+        fetched = fetch_table(repo_id, filename, revision)
+        return cls._of(read_table_file(fetched.path, strict=strict), fetched.source)
+
+    @classmethod
+    def _of(cls, found: RowReader, source: str) -> DiseaseTable:
+        diseases = found.diseases
+        if any(disease.source != source for disease in diseases[:1]):
+            diseases = [dataclasses.replace(disease, source=source) for disease in diseases]
+        return cls(tuple(diseases), tuple(found.problems), source=source, repairs=dict(found.repairs))
 
     def __len__(self) -> int:
         return len(self.diseases)
@@ -79,10 +118,14 @@ class DiseaseTable(Sequence[Disease]):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) over every field of every row, in order, but for the line numbers."""
-        rows = [{**dataclasses.asdict(disease), "line": 0} for disease in self.diseases]
-        text = json.dumps(rows, ensure_ascii=False, sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        """sha256 (hex) over every field of every row, in order, but for line numbers and raw cells."""
+        digest = hashlib.sha256()
+        for disease in self.diseases:
+            row = {**vars(disease), "medications": [vars(item) for item in disease.medications]}
+            del row["line"], row["raw"]
+            text = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+            digest.update(text.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
 
     def search(self, text: str, k: int = 3) -> list[Hit]:
         """The diseases whose names and symptoms fit the text best, best first (`search` tells how).
