@@ -3,7 +3,8 @@
     ChatDoctorError
     ├── DataError
     │   ├── DataNotFoundError      (FileNotFoundError)   a file of data is not there or cannot be read
-    │   └── DataFormatError        (ValueError)          a file or value has another layout than expected
+    │   ├── DataFormatError        (ValueError)          a file or value has another layout than expected
+    │   └── LeakError              (ValueError)          training data repeat records of an evaluation set
     ├── PromptError
     │   ├── UnknownPromptError     (LookupError)         no prompt pair of that id
     │   └── PromptDigestError      (ValueError)          a stored prompt differs from its digest
@@ -33,6 +34,7 @@ __all__ = [
     "DataNotFoundError",
     "DiskSpaceError",
     "GenerationError",
+    "LeakError",
     "MissingExtraError",
     "ModelError",
     "ModelFormatError",
@@ -64,6 +66,10 @@ class DataNotFoundError(DataError, FileNotFoundError):
 
 class DataFormatError(DataError, ValueError):
     """A file or a value has another layout than the one expected."""
+
+
+class LeakError(DataError, ValueError):
+    """Training data repeat records that a model will be evaluated with."""
 
 
 class PromptError(ChatDoctorError):

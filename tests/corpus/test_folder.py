@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,8 @@ from chatdoctor_hub.corpus import Corpus, RecordProblem, Splits, read_dialogues,
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import DataError, DataFormatError, DataNotFoundError, DiskSpaceError
 
-FILES = {"corpus.json", "train.parquet", "validation.parquet", "test.parquet"}
+SHARDS = {f"data/{name}-00000-of-00001.parquet" for name in ("train", "validation", "test")}
+FILES = {"corpus.json", "README.md", "rejected.parquet", *SHARDS}
 
 
 def splits_of(count: int = 20, say: str = "Rest.") -> Splits:
@@ -42,7 +44,7 @@ def rewrite_record(folder: Path, **changes: Any) -> None:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -60,26 +62,34 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert (opened.train, opened.validation, opened.test) == (splits.train, splits.validation, splits.test)
     assert opened.digest == splits.digest
     info = opened.info
-    assert info["schema_version"] == 1
+    assert info["schema_version"] == 2
     assert info["seed"] == 7
     assert info["dialogues"] == {"train": 18, "validation": 1, "test": 1}
     assert info["turns"] == {"train": 36, "validation": 2, "test": 2}
-    assert info["duplicates"] == 0
-    assert info["sources"] == ["a.json", {"name": "starter", "n": 3}]
+    assert info["counts"] == {
+        "read": 22,
+        "kept": 20,
+        "rejected": {"read": {"no doctor turn": 1, "no patient turn": 1}},
+    }
     assert info["repairs"] == {"speaker_labels": 2}
-    assert info["problems"] == [
-        {"record": 3, "line": 4, "reason": "no doctor turn"},
-        {"record": 5, "line": None, "reason": "no patient turn"},
-    ]
+    assert info["sources"] == [{"name": "a.json"}, {"name": "starter", "n": 3}]
+    assert pq.read_table(opened.path / "rejected.parquet").to_pylist() == [
+        {"source": "", "id": "", "record": 3, "line": 4, "step": "read", "reason": "no doctor turn", "other": ""},
+        {"source": "", "id": "", "record": 5, "line": None, "step": "read", "reason": "no patient turn",
+         "other": ""},
+    ]  # fmt: skip
     assert info["extra"] == {"note": "né"}
     for name in FILES - {"corpus.json"}:
         data = (opened.path / name).read_bytes()
-        assert info["files"][name] == {"sha256": hashlib.sha256(data).hexdigest()}
+        recorded = dict(info["files"][name])
+        rows = recorded.pop("rows", None)
+        assert recorded == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        assert (rows is None) == (name == "README.md")
 
 
 def test_the_parquet_is_the_hubs_messages_format(tmp_path: Path) -> None:
     corpus = write(tmp_path / "corpus")
-    table = pq.read_table(corpus.path / "train.parquet")
+    table = pq.read_table(corpus.path / "data" / "train-00000-of-00001.parquet")
     assert table.column_names == ["id", "source", "topic", "messages"]
     message = table.schema.field("messages").type.value_type
     assert {field.name: str(field.type) for field in message} == {"role": "string", "content": "string"}
@@ -99,7 +109,8 @@ def test_the_published_dialogues(shared_data: Path, tmp_path: Path) -> None:
     corpus = write(
         tmp_path / "corpus", split(read), sources=[read.source], repairs=read.repairs, problems=read.problems
     )
-    assert corpus.info["dialogues"] == {"train": 3600, "validation": 200, "test": 200}
+    assert corpus.info["dialogues"] == {"train": len(read) - 400, "validation": 200, "test": 200}
+    assert corpus.info["counts"]["read"] == len(read) + len(read.problems)
     assert {item.digest for item in (*corpus.train, *corpus.validation, *corpus.test)} == {
         item.digest for item in read
     }
@@ -120,6 +131,7 @@ def test_any_words_round_trip(items: list[Dialogue]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         corpus = write(Path(folder) / "corpus", splits)
         assert (corpus.train, corpus.validation, corpus.test) == (splits.train, (), ())
+        corpus.verify()
 
 
 def test_an_older_corpus_is_replaced_and_other_files_stay(tmp_path: Path) -> None:
@@ -130,7 +142,7 @@ def test_an_older_corpus_is_replaced_and_other_files_stay(tmp_path: Path) -> Non
     (folder / "plots" / "a.txt").write_text("mine too")
     corpus = write(folder, splits_of(30))
     assert len(corpus.train) == 26
-    assert {path.name for path in folder.iterdir()} == {*FILES, "notes.txt", "plots"}
+    assert set(content(folder)) == {*FILES, "notes.txt", "plots/a.txt"}
     assert (folder / "plots" / "a.txt").read_text() == "mine too"
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
@@ -140,7 +152,7 @@ def test_an_empty_folder_and_a_link_to_one_are_filled(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real", target_is_directory=True)
     write(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
-    assert {path.name for path in (tmp_path / "real").iterdir()} == FILES
+    assert set(content(tmp_path / "real")) == FILES
 
 
 def test_nothing_else_is_replaced(tmp_path: Path) -> None:
@@ -163,13 +175,13 @@ def test_an_interruption_leaves_all_as_it_was(
         write(folder)
     before = content(folder) if older else None
     calls = {"write": 0, "rename": 0}
-    real_write, real_rename = Path.write_bytes, Path.rename
+    real_write, real_rename = pq.write_table, Path.rename
 
-    def write_bytes(path: Path, data: bytes) -> int:
+    def write_table(*arguments: Any, **options: Any) -> None:
         calls["write"] += 1
         if moment == "write" and calls["write"] == 3:
             raise fault
-        return real_write(path, data)
+        real_write(*arguments, **options)
 
     def rename(path: Path, target: Path) -> Path:
         calls["rename"] += 1
@@ -178,7 +190,7 @@ def test_an_interruption_leaves_all_as_it_was(
         return real_rename(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", write_bytes)
+        patch.setattr(pq, "write_table", write_table)
         patch.setattr(Path, "rename", rename)
         if moment == "second rename" and not older:
             write(folder, splits_of(30))  # one rename is enough
@@ -214,7 +226,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
 def test_what_cannot_be_stored(tmp_path: Path) -> None:
     lone = Dialogue((Turn("patient", "secret \ud83d"), Turn("doctor", "Rest.")))
-    with pytest.raises(DataFormatError, match="text that UTF-8 can hold in the train split") as caught:
+    with pytest.raises(DataFormatError, match="text that UTF-8 can hold") as caught:
         write(tmp_path / "corpus", Splits((lone,), (), ()))
     assert "secret" not in str(caught.value)
     with pytest.raises(DataFormatError, match="values that JSON can hold"):
@@ -229,7 +241,7 @@ def test_what_cannot_be_stored(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["train.parquet", "validation.parquet", "test.parquet"])
+@pytest.mark.parametrize("name", sorted(SHARDS | {"rejected.parquet"}))
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "swapped", "missing"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None:
     folder = write(tmp_path / "corpus").path
@@ -240,8 +252,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None
         with pytest.raises(DataNotFoundError) as missing:
             Corpus.open(folder)
         assert str(file) in str(missing.value)
+        with pytest.raises(DataError):
+            Corpus.open(folder, verify=False)
         return
-    other = folder / ("test.parquet" if name == "train.parquet" else "train.parquet")
+    other = folder / (set(SHARDS) - {name}).pop()
     changed = {
         "flipped": data[:60] + bytes([data[60] ^ 1]) + data[61:],
         "truncated": data[:-10],
@@ -254,20 +268,66 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None
     assert str(other) not in str(caught.value)
 
 
-@pytest.mark.parametrize("forged", [b"no parquet", None])
-def test_a_forged_file_is_found_out_though_its_sha256_is_forged_too(
-    tmp_path: Path, forged: bytes | None
-) -> None:
+TRAIN = "data/train-00000-of-00001.parquet"
+
+
+def test_a_file_that_is_no_parquet_is_found_out_though_its_digest_is_forged_too(tmp_path: Path) -> None:
     folder = write(tmp_path / "corpus").path
-    data = forged or (write(tmp_path / "other", splits_of(say="Bleed.")).path / "train.parquet").read_bytes()
-    (folder / "train.parquet").write_bytes(data)
-    files = Corpus.open(tmp_path / "other").info["files"] if forged is None else {}
-    files["train.parquet"] = {"sha256": hashlib.sha256(data).hexdigest()}
-    own = json.loads((folder / "corpus.json").read_text("utf-8"))["files"]
-    rewrite_record(folder, files=own | {"train.parquet": files["train.parquet"]})
-    with pytest.raises(DataFormatError, match="write the corpus again") as caught:
+    forge(folder, TRAIN, b"no parquet")
+    with pytest.raises(DataFormatError, match=r"train-00000.* to be a Parquet file with the rows"):
         Corpus.open(folder)
-    assert ("train.parquet" if forged else "corpus.json") in str(caught.value)
+
+
+def test_a_file_with_other_columns_is_found_out_when_it_is_read(tmp_path: Path) -> None:
+    folder = write(tmp_path / "corpus").path
+    pq.write_table(pa.table({"x": list(range(18))}), tmp_path / "other.parquet")
+    forge(folder, TRAIN, (tmp_path / "other.parquet").read_bytes())
+    corpus = Corpus.open(folder)
+    with pytest.raises(DataFormatError, match=r"train-00000.* with the columns id, source"):
+        _ = corpus.train[0]
+
+
+def test_other_dialogues_are_found_out_by_verify(tmp_path: Path) -> None:
+    folder = write(tmp_path / "corpus").path
+    forge(folder, TRAIN, (write(tmp_path / "other", splits_of(say="Bleed.")).path / TRAIN).read_bytes())
+    with pytest.raises(DataFormatError, match=r"corpus\.json to have the counts and the digest"):
+        Corpus.open(folder).verify()
+
+
+def forge(folder: Path, name: str, data: bytes) -> None:
+    """Replace a file and its entry in the record."""
+    (folder / name).write_bytes(data)
+    files = json.loads((folder / "corpus.json").read_text("utf-8"))["files"]
+    files[name] |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    rewrite_record(folder, files=files)
+
+
+def test_without_verification_only_sizes_count(tmp_path: Path) -> None:
+    folder = write(tmp_path / "corpus").path
+    data = bytearray((folder / TRAIN).read_bytes())
+    data[60] ^= 1
+    (folder / TRAIN).write_bytes(bytes(data))
+    assert len(Corpus.open(folder, verify=False).train) == 18
+    (folder / TRAIN).write_bytes(bytes(data[:-1]))
+    with pytest.raises(DataFormatError, match="size and the sha256"):
+        Corpus.open(folder, verify=False)
+
+
+def test_the_card_may_be_edited(tmp_path: Path) -> None:
+    corpus = write(tmp_path / "corpus")
+    (corpus.path / "README.md").write_text("# Mine")
+    assert Corpus.open(corpus.path) == corpus
+
+
+def test_a_corpus_of_the_first_version_asks_for_another_build(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "train.parquet").write_bytes(b"old")
+    (folder / "corpus.json").write_text('{"schema_version": 1, "digest": "", "dialogues": {}, "files": {}}')
+    with pytest.raises(DataFormatError, match=r"found 1, of an older chatdoctor-hub; make the corpus again"):
+        Corpus.open(folder)
+    write(folder)
+    assert set(content(folder)) == FILES
 
 
 @pytest.mark.parametrize(
@@ -278,10 +338,22 @@ def test_a_forged_file_is_found_out_though_its_sha256_is_forged_too(
         (b"[" * 100_000, "found another content"),
         (b"[]", "found another content"),
         (b"{}", "found another content"),
-        (b'{"schema_version": 1}', "found another content"),
-        (b'{"schema_version": 1, "digest": 1, "dialogues": 1, "files": []}', "found another content"),
-        (b'{"schema_version": 2}', "Expected schema_version 1"),
-        (b'{"schema_version": 1, "digest": 1, "dialogues": 1, "files": {"train.parquet": 1}}', "sha256"),
+        (b'{"schema_version": 2}', "found another content"),
+        (b'{"schema_version": 2, "digest": "", "dialogues": {}, "files": []}', "found another content"),
+        (
+            b'{"schema_version": 2, "digest": "", "dialogues": {"train": 1}, "files": {}}',
+            "found another content",
+        ),
+        (
+            b'{"schema_version": 2, "digest": "", "dialogues": {"train": 1, "validation": 0, "test": 0}, "files": {}}',
+            "counts of the dialogues",
+        ),
+        (
+            b'{"schema_version": 2, "digest": "", "dialogues": {"train": 1, "validation": 0, "test": 0}, '
+            b'"files": {"../../data/train-00000-of-00001.parquet": {}}}',
+            "found another name",
+        ),
+        (b'{"schema_version": 3}', "found 3, of a newer"),
     ],
 )
 def test_a_damaged_record_is_named(tmp_path: Path, record: bytes, found: str) -> None:
@@ -291,14 +363,14 @@ def test_a_damaged_record_is_named(tmp_path: Path, record: bytes, found: str) ->
         Corpus.open(folder)
 
 
-@pytest.mark.parametrize(
-    "change", [{"digest": "0" * 64}, {"dialogues": {"train": 18, "validation": 1, "test": 2}}]
-)
-def test_a_record_of_other_dialogues_is_found_out(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_record_of_other_dialogues_is_found_out(tmp_path: Path) -> None:
     folder = write(tmp_path / "corpus").path
-    rewrite_record(folder, **change)
-    with pytest.raises(DataFormatError, match=r"corpus\.json to have the counts and the digest"):
+    rewrite_record(folder, dialogues={"train": 18, "validation": 1, "test": 2})
+    with pytest.raises(DataFormatError, match=r"corpus\.json to have the counts"):
         Corpus.open(folder)
+    rewrite_record(folder, dialogues={"train": 18, "validation": 1, "test": 1}, digest="0" * 64)
+    with pytest.raises(DataFormatError, match=r"corpus\.json to have the counts and the digest"):
+        Corpus.open(folder).verify()
 
 
 def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:

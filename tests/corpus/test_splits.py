@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdoctor_hub.corpus import Splits, read_dialogues, split
+from chatdoctor_hub.corpus.splits import SPLITS, divide, opening_words, rank_of
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import ConfigError, DataFormatError
 
@@ -34,7 +35,7 @@ def home_of(splits: Splits, item: Dialogue) -> str:
 def test_the_published_dialogues(shared_data: Path) -> None:
     read = read_dialogues(shared_data / "chatdoctor" / "genmedgpt_4000.json")
     splits = split(read)
-    assert splits.counts == {"train": 3600, "validation": 200, "test": 200}
+    assert splits.counts == {"train": len(read) - 400, "validation": 200, "test": 200}
     assert splits.duplicates == 0
     assert splits.shared() == ()
     assert split(read, seed=1).digest != splits.digest
@@ -164,3 +165,21 @@ def test_disjoint_complete_and_without_order(
     shuffled = list(items)
     order.shuffle(shuffled)
     assert split(shuffled, seed, validation, test) == splits
+
+
+def test_the_rule_of_the_groups_alone_is_the_same() -> None:
+    sizes = [3, 1, 30, 2, 1, 1, 4, 1, 1, 6]
+    homes = divide(sizes, 0.1, 0.1)
+    assert homes == bytearray([2, 2, 0, 1, 2, 1, 0, 1, 1, 0])
+    assert divide([1, 2], 0, 0) == bytearray(2)
+    with pytest.raises(DataFormatError, match="found 2 in 3 dialogues"):
+        divide([1, 2], 0.1, 0.1)
+    with pytest.raises(ConfigError):
+        divide(sizes, 0.9, 0.9)
+
+
+def test_ranks_and_opening_words() -> None:
+    assert opening_words(dialogue("  Don't  PANIC! ")) == "dont panic"
+    assert len({rank_of("a", 0), rank_of("a", 1), rank_of("b", 0)}) == 3
+    assert len(rank_of("\ud83d", 0)) == 32
+    assert tuple(split(some(10)).counts) == SPLITS

@@ -1,4 +1,4 @@
-"""`chatdoctor quickstart` and `chatdoctor chat`; every error is one sentence and exit status 2."""
+"""`chatdoctor …`; every error is one sentence and exit status 2."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from chatdoctor_hub import __version__
+from chatdoctor_hub.cli.corpus_writing import corpus_app
 from chatdoctor_hub.cli.telling import Debug, told
 
 __all__ = ["app", "main"]
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(corpus_app, name="corpus")
 
 
 def _show_version(wanted: bool) -> None:

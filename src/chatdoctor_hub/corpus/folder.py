@@ -1,56 +1,101 @@
-"""`Corpus`: the folder that a model is tuned from, three Parquet files and a record of their making."""
+"""`Corpus`: the folder that a model is tuned from, of any size: Parquet shards and a record of their making."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub.corpus.reading.readers import RecordProblem
-from chatdoctor_hub.corpus.splits import Splits
+from chatdoctor_hub.corpus.card import render_data_card
+from chatdoctor_hub.corpus.reading import RecordProblem
+from chatdoctor_hub.corpus.record import (
+    RECORD,
+    SCHEMA_VERSION,
+    Rejected,
+    read_record,
+    reasons,
+    record_bytes,
+    rejected_table,
+)
+from chatdoctor_hub.corpus.shards import Shards, file_digest, parquet, shard_name, table_of, write_parquet
+from chatdoctor_hub.corpus.splits import SPLITS, Splits
 from chatdoctor_hub.dialogue import Dialogue
-from chatdoctor_hub.errors import DataFormatError, DataNotFoundError, MissingExtraError
-from chatdoctor_hub.folders import left_aside, replacing_folder
+from chatdoctor_hub.errors import DataFormatError
+from chatdoctor_hub.folders import replacing_folder
 
-__all__ = ["Corpus"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_SCHEMA_VERSION = 1
-_SPLITS = ("train", "validation", "test")
-_RECORD = "corpus.json"
-_OWN_FILES = frozenset({_RECORD, *(f"{name}.parquet" for name in _SPLITS)})
-_KEYS = frozenset({"schema_version", "digest", "dialogues", "files"})
+__all__ = ["Corpus", "complete", "replacing_corpus"]
+
+_CARD, _REJECTED = "README.md", "rejected.parquet"
+_SHARD = re.compile(r"data/(train|validation|test)-(\d{5})-of-(\d{5})\.parquet")
+# The Parquet files of schema version 1 are named too, so that they go when such a folder is replaced.
+_OWN_FILES = frozenset({RECORD, _CARD, _REJECTED, "data", *(f"{name}.parquet" for name in SPLITS)})
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus folder that has been read and verified.
+    """A corpus folder whose files have been verified; the dialogues stay on the disk until they are read.
 
-    Each of `train.parquet`, `validation.parquet` and `test.parquet` has the columns `id`, `source`, `topic`
-    (strings) and `messages` (a list of `{role, content}`, the Hub's format), so that the folder can be pushed
-    as a data set as it is. `corpus.json` records what went in and what was left out.
+    The shards `data/SPLIT-00000-of-00001.parquet` have the columns `id`, `source`, `topic` (strings) and
+    `messages` (a list of `{role, content}`, the Hub's format); `README.md` is a data card that holds no
+    dialogue, and its header tells the Hub and `datasets` where the splits lie. `corpus.json` records how it
+    was made, `rejected.parquet` which records were left out and why.
 
     Args:
         path: the folder.
-        train, validation, test: the dialogues.
-        info: the content of `corpus.json`: "schema_version", "digest", "seed", "dialogues" and "turns" (a
-            count per split), "duplicates", "sources", "repairs" (a count per kind), "problems" (record
-            number, line and reason of each record left out), "files" (sha256 of each) and "extra".
+        train, validation, test: the dialogues, as sequences that read what is asked for.
+        info: the content of `corpus.json`: "schema_version", "digest", "licence", "seed", "dialogues" and
+            "turns" (a count per split), "counts" ("read", "kept" and "rejected" by step and reason),
+            "repairs" and "changes" (a count per kind), "sources", "leak_check", "config", "files" (sha256,
+            bytes and rows of each) and "extra". Corpora are equal when path and info are.
     """
 
     path: Path
-    train: tuple[Dialogue, ...]
-    validation: tuple[Dialogue, ...]
-    test: tuple[Dialogue, ...]
+    train: Shards = field(compare=False)
+    validation: Shards = field(compare=False)
+    test: Shards = field(compare=False)
     info: dict[str, Any] = field(hash=False)
 
     @property
     def digest(self) -> str:
         """sha256 (hex) over the roles and words of all dialogues and the split that each belongs to."""
         return str(self.info["digest"])
+
+    def stream(self, split: str = "train") -> Iterator[Dialogue]:
+        """The dialogues of one split in order, with memory that does not grow with their number.
+
+        Raises:
+            DataFormatError: when there is no split of that name.
+        """
+        if split not in SPLITS:
+            raise DataFormatError(f"Expected a split among {', '.join(SPLITS)}, found {split!r}; name one.")
+        return iter(getattr(self, split))
+
+    def verify(self) -> None:
+        """Read every dialogue and compare counts and digest with the record.
+
+        `open` compares the files' own digests; this finds a record and files that were replaced together.
+
+        Raises:
+            DataFormatError: when they differ.
+        """
+        digest, counts = hashlib.sha256(), Counter(dict.fromkeys(SPLITS, 0))
+        for name in SPLITS:
+            for item in self.stream(name):
+                counts[name] += 1
+                digest.update(f"{name} {item.digest}\n".encode())
+        if dict(counts) != self.info["dialogues"] or digest.hexdigest() != self.digest:
+            raise DataFormatError(
+                f"Expected {self.path / RECORD} to have the counts and the digest of the dialogues beside it, "
+                "found others; restore it or make the corpus again."
+            )
 
     @classmethod
     def write(
@@ -62,20 +107,26 @@ class Corpus:
         sources: Sequence[str | Mapping[str, Any]],
         repairs: Mapping[str, int],
         problems: Iterable[RecordProblem],
+        licence: str = "unknown",
+        shard_size: int = 50_000,
         extra: Mapping[str, Any] | None = None,
     ) -> Corpus:
-        """Write a corpus folder whole or not at all, replacing an older one.
+        """Write dialogues that are in memory as a corpus folder, whole or not at all, replacing an older one.
 
-        It is written beside its place and then renamed; files that are not the corpus's own stay in it.
+        It is written beside its place and then renamed; files that are not the corpus's own stay in it. For
+        files of dialogues, `build_corpus` does the reading, cleaning and dividing as well.
 
         Args:
             folder: where; absent, empty, or an older corpus.
             splits: what `split` made.
             seed: the seed of the run that made them.
-            sources: names (or records) of what the dialogues come from.
+            sources: names (or records with a "name") of what the dialogues come from.
             repairs: counts by kind, as of `DialogueFile.repairs`.
             problems: the records left out.
-            extra: what else the record should hold; values that JSON can hold, no patient's words.
+            licence: of the corpus, for the data card.
+            shard_size: dialogues a file.
+            extra: what else the record should hold; values that JSON can hold, no patient's words. A text
+                under "description" stands in the data card.
 
         Raises:
             DataFormatError: when the splits share dialogues or there is nothing to train on, when `folder` is
@@ -85,29 +136,41 @@ class Corpus:
             MissingExtraError: without pyarrow.
         """
         splits.verify()
-        files = {f"{name}.parquet": _parquet_bytes(getattr(splits, name), name) for name in _SPLITS}
+        named = [dict(item) if isinstance(item, Mapping) else {"name": item} for item in sources]
+        rejected = [
+            Rejected(
+                str(named[0]["name"]) if len(named) == 1 else "", "", one.record, one.line, "read", one.reason
+            )
+            for one in problems
+        ]
+        left_out = Counter((row.step, row.reason) for row in rejected)
+        left_out["duplicates", "exact"] += splits.duplicates
+        kept = sum(splits.counts.values())
         info = {
-            "schema_version": _SCHEMA_VERSION,
             "digest": splits.digest,
+            "licence": licence,
             "seed": seed,
             "dialogues": splits.counts,
-            "turns": {name: sum(len(item.turns) for item in getattr(splits, name)) for name in _SPLITS},
-            "duplicates": splits.duplicates,
-            "sources": list(sources),
+            "turns": {name: sum(len(item.turns) for item in getattr(splits, name)) for name in SPLITS},
+            "counts": {"read": kept + left_out.total(), "kept": kept, "rejected": reasons(+left_out)},
             "repairs": dict(repairs),
-            "problems": [asdict(problem) for problem in problems],
-            "files": {name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()},
+            "sources": named,
             "extra": dict(extra or {}),
         }
-        files[_RECORD] = _json_bytes(info)
-        with replacing_folder(folder, what="corpus", marker=_RECORD, own=_OWN_FILES) as new:
-            for name, data in files.items():
-                (new / name).write_bytes(data)
+        record_bytes(info)  # before anything is written
+        with replacing_corpus(folder) as new:
+            for name in SPLITS:
+                _write_split(new, name, getattr(splits, name), shard_size)
+            complete(new, info, rejected_table(rejected))
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Corpus:
-        """Read a corpus folder and verify every file against its record.
+    def open(cls, folder: str | os.PathLike[str], *, verify: bool = True) -> Corpus:
+        """Open a corpus folder and verify its files against its record.
+
+        Args:
+            folder: where it lies.
+            verify: whether to compute the sha256 of every file; without it only sizes are compared.
 
         Raises:
             DataNotFoundError: when the folder is no corpus or a file of it is missing.
@@ -115,108 +178,82 @@ class Corpus:
             MissingExtraError: without pyarrow.
         """
         path = Path(folder)
-        info = _read_record(path)
-        train, validation, test = (_read_split(path / f"{name}.parquet", info) for name in _SPLITS)
-        splits = Splits(train, validation, test)
-        if info["dialogues"] != splits.counts or info["digest"] != splits.digest:
+        info = read_record(path)
+        shards: dict[str, list[tuple[Path, int]]] = {name: [] for name in SPLITS}
+        for name, recorded in sorted(info["files"].items()):
+            if name == _CARD:
+                continue  # a card may be edited
+            if not (shard := _SHARD.fullmatch(name)) and name != _REJECTED:
+                raise DataFormatError(
+                    f"Expected {path / RECORD} to list the files of a corpus, found another name; restore it "
+                    "or make the corpus again."
+                )
+            _check_file(path / name, recorded, verify)
+            if shard:
+                shards[shard[1]].append((path / name, recorded["rows"]))
+        parts = {name: Shards(files) for name, files in shards.items()}
+        if info["dialogues"] != {name: len(part) for name, part in parts.items()}:
             raise DataFormatError(
-                f"Expected {path / _RECORD} to have the counts and the digest of the dialogues beside it, "
-                "found others; restore it or write the corpus again."
+                f"Expected {path / RECORD} to have the counts of the dialogues in its files, found others; "
+                "restore it or make the corpus again."
             )
-        return cls(path, train, validation, test, info)
+        return cls(path, **parts, info=info)
 
 
-def _json_bytes(info: Mapping[str, Any]) -> bytes:
-    try:
-        return (json.dumps(info, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    except (TypeError, ValueError, RecursionError):
+def replacing_corpus(folder: str | os.PathLike[str]) -> Any:
+    """`replacing_folder` for a corpus: only an older corpus or an empty folder is replaced."""
+    return replacing_folder(folder, what="corpus", marker=RECORD, own=_OWN_FILES)
+
+
+def complete(new: Path, info: Mapping[str, Any], rejected: pa.Table) -> None:
+    """Add to a folder of shards what makes it a corpus: `rejected.parquet`, the data card, `corpus.json`.
+
+    Args:
+        new: the folder, with the shards in `data/`.
+        info: the record, without "schema_version", "made_with" and "files".
+        rejected: what was left out, as `rejected_table` makes it.
+    """
+    from chatdoctor_hub import __version__
+
+    record = {"schema_version": SCHEMA_VERSION, "made_with": f"chatdoctor-hub {__version__}"}
+    record |= dict(info)
+    write_parquet(rejected, new / _REJECTED)
+    (new / _CARD).write_text(render_data_card(record), encoding="utf-8")
+    names = [*sorted(f"data/{file.name}" for file in (new / "data").iterdir()), _CARD, _REJECTED]
+    record["files"] = {name: _described(new / name) for name in names}
+    (new / RECORD).write_bytes(record_bytes(record))
+
+
+def _write_split(new: Path, name: str, dialogues: Sequence[Dialogue], shard_size: int) -> None:
+    count = -(-len(dialogues) // shard_size)
+    (new / "data").mkdir(exist_ok=True)
+    for number in range(count):
+        table = table_of(dialogues[number * shard_size : (number + 1) * shard_size])
+        write_parquet(table, new / shard_name(name, number, count))
+
+
+def _described(file: Path) -> dict[str, Any]:
+    described: dict[str, Any] = {"sha256": file_digest(file), "bytes": file.stat().st_size}
+    if file.suffix == ".parquet":
+        described["rows"] = parquet()[1].read_metadata(file).num_rows
+    return described
+
+
+def _check_file(file: Path, recorded: Mapping[str, Any], verify: bool) -> None:
+    pa, pq = parquet()
+    actual = file_digest(file) if verify else None
+    size = file.stat().st_size if file.is_file() else -1
+    if size != recorded.get("bytes") or (verify and actual != recorded.get("sha256")):
         raise DataFormatError(
-            f"Expected values that JSON can hold for {_RECORD}, found another among seed, sources, repairs, "
-            "problems and extra; pass numbers, text, lists and dicts."
-        ) from None
-
-
-def _parquet_bytes(dialogues: Sequence[Dialogue], name: str) -> bytes:
-    pa, pq = _pyarrow()
-    message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    text = [(column, pa.string()) for column in ("id", "source", "topic")]
-    rows = [
-        {"id": item.id, "source": item.source, "topic": item.topic, "messages": item.to_messages()}
-        for item in dialogues
-    ]
-    sink = pa.BufferOutputStream()
-    try:
-        table = pa.Table.from_pylist(rows, schema=pa.schema([*text, ("messages", pa.list_(message))]))
-        pq.write_table(table, sink, compression="zstd")
-    except (TypeError, ValueError, pa.ArrowException):
-        raise DataFormatError(
-            f"Expected text that UTF-8 can hold in the {name} split, found a dialogue with something else in "
-            "its words, id, source or topic; read it with read_dialogues, which repairs it."
-        ) from None
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("pyarrow", "corpus") from None
-    return pyarrow, pyarrow.parquet
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    file = folder / _RECORD
-    data = _bytes_of(file, f"a corpus folder with {_RECORD} in it")
-    try:
-        info = json.loads(data)
-    except (ValueError, RecursionError):
-        info = None
-    version = info.get("schema_version") if isinstance(info, dict) else None
-    if isinstance(version, int) and version != _SCHEMA_VERSION:
-        raise DataFormatError(
-            f"Expected schema_version {_SCHEMA_VERSION} in {file}, found {version}; write the corpus again "
-            "with this version of chatdoctor-hub."
-        )
-    if version is None or not info.keys() >= _KEYS or not isinstance(info["files"], dict):
-        raise DataFormatError(
-            f"Expected {file} to be the JSON record of a corpus with {', '.join(sorted(_KEYS))}, found "
-            "another content; restore it or write the corpus again."
-        )
-    return dict(info)
-
-
-def _bytes_of(file: Path, expected: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or "a path that no file can have"
-        former = left_aside(file.parent)
-        hint = f"rename {former[0]} back, left by an interrupted replacement, or " if former else ""
-        raise DataNotFoundError(
-            f"Expected {expected} at {str(file)!r}, found: {found}; {hint}write the corpus with Corpus.write."
-        ) from None
-
-
-def _read_split(file: Path, info: Mapping[str, Any]) -> tuple[Dialogue, ...]:
-    pa, pq = _pyarrow()
-    data = _bytes_of(file, "the Parquet file of a corpus")
-    recorded = info["files"].get(file.name)
-    expected = recorded.get("sha256") if isinstance(recorded, dict) else None
-    actual = hashlib.sha256(data).hexdigest()
-    if actual != expected:
-        raise DataFormatError(
-            f"Expected {file} to have the sha256 that {_RECORD} records ({str(expected)[:12]}…), found "
-            f"{actual[:12]}…; restore the file or write the corpus again."
+            f"Expected {file} to have the size and the sha256 that {RECORD} records "
+            f"({str(recorded.get('sha256'))[:12]}…), found others; restore the file or make the corpus again."
         )
     try:
-        rows = pq.read_table(pa.BufferReader(data)).to_pylist()
-        return tuple(
-            Dialogue.from_messages(row["messages"], id=row["id"], source=row["source"], topic=row["topic"])
-            for row in rows
-        )
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+        rows = pq.read_metadata(file).num_rows
+    except (pa.ArrowException, OSError):
+        rows = None
+    if rows is None or rows != recorded.get("rows"):
         raise DataFormatError(
-            f"Expected {file} to be a Parquet file with the columns id, source, topic and messages, found "
-            "another content; write the corpus again."
-        ) from None
+            f"Expected {file} to be a Parquet file with the rows that {RECORD} records, found another content; "
+            "make the corpus again."
+        )

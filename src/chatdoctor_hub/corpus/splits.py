@@ -6,13 +6,15 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.errors import ConfigError, DataFormatError
 
-__all__ = ["Splits", "split"]
+__all__ = ["SPLITS", "Splits", "divide", "opening_words", "rank_of", "split"]
+
+SPLITS = ("train", "validation", "test")
 
 _FEWEST_GROUPS = 10
 _NOT_ASCII_WORD = re.compile(r"[^0-9a-z]+")
@@ -56,9 +58,9 @@ class Splits:
         homes: dict[str, set[str]] = {}
         for name, items in self._named():
             for item in items:
-                homes.setdefault(_first_words(item), set()).add(name)
+                homes.setdefault(opening_words(item), set()).add(name)
         return tuple(
-            item for _, items in self._named() for item in items if len(homes[_first_words(item)]) > 1
+            item for _, items in self._named() for item in items if len(homes[opening_words(item)]) > 1
         )
 
     def verify(self) -> None:
@@ -105,20 +107,46 @@ def split(
     _check_fractions(validation, test)
     given = list(dialogues)
     groups = _ranked_groups(given, seed)
-    total = sum(len(group) for group in groups)
+    homes = divide([len(group) for group in groups], validation, test, given=len(given))
+    flat = {
+        name: tuple(
+            item for group, home in zip(groups, homes, strict=True) if home == number for item in group
+        )
+        for number, name in enumerate(SPLITS)
+    }
+    return Splits(**flat, duplicates=len(given) - sum(map(len, flat.values())), seed=seed)
+
+
+def divide(sizes: Sequence[int], validation: float, test: float, *, given: int | None = None) -> bytearray:
+    """Which split each group goes to: the rule of `split`, for any number of groups.
+
+    Args:
+        sizes: the number of dialogues of each group, in the order of the groups' ranks.
+        validation: as of `split`.
+        test: as of `split`.
+        given: how many dialogues there were before duplicates were left out, for the message.
+
+    Returns:
+        For each group the number of its split in `SPLITS`.
+
+    Raises:
+        ConfigError: for fractions that cannot be met.
+        DataFormatError: when there are too few groups.
+    """
+    _check_fractions(validation, test)
+    total = sum(sizes)
     fewest = _FEWEST_GROUPS if validation or test else 1
-    if len(groups) < fewest:
+    if len(sizes) < fewest:
         raise DataFormatError(
             f"Expected at least {fewest} dialogues that open with different patient's words, to divide them "
-            f"into train, validation and test, found {len(groups)} in {len(given)} dialogues; add dialogues."
+            f"into train, validation and test, found {len(sizes)} in {total if given is None else given} "
+            "dialogues; add dialogues."
         )
-    wanted = {"test": _size(total, test), "validation": _size(total, validation)}
+    wanted = [0, _size(total, validation), _size(total, test)]
     # Rounding up two large fractions must not use up what the training split needs.
-    if (excess := sum(wanted.values()) - (total - 1)) > 0:
-        wanted[max(wanted, key=lambda name: wanted[name])] -= excess
-    homes = _fill(groups, wanted)
-    flat = {name: tuple(item for group in home for item in group) for name, home in homes.items()}
-    return Splits(**flat, duplicates=len(given) - total, seed=seed)
+    if (excess := sum(wanted) - (total - 1)) > 0:
+        wanted[2 if wanted[2] >= wanted[1] else 1] -= excess
+    return _fill(sizes, wanted)
 
 
 def _check_fractions(validation: float, test: float) -> None:
@@ -144,8 +172,8 @@ def _ranked_groups(dialogues: list[Dialogue], seed: int) -> list[list[Dialogue]]
             unique[digest] = dialogue
     groups: dict[str, list[tuple[str, Dialogue]]] = {}
     for digest, dialogue in unique.items():
-        groups.setdefault(_first_words(dialogue), []).append((digest, dialogue))
-    ranked = sorted(groups, key=lambda words: _rank(words, seed))
+        groups.setdefault(opening_words(dialogue), []).append((digest, dialogue))
+    ranked = sorted(groups, key=lambda words: rank_of(words, seed))
     return [[item for _, item in sorted(groups[words], key=lambda pair: pair[0])] for words in ranked]
 
 
@@ -153,28 +181,28 @@ def _name(dialogue: Dialogue) -> tuple[str, str, str]:
     return dialogue.source, dialogue.id, dialogue.topic
 
 
-def _rank(words: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}\n{words}".encode("utf-8", "surrogatepass")).hexdigest()
+def rank_of(words: str, seed: int) -> bytes:
+    """Where the group that opens with these words stands: a salted sha256; groups are filled in its order."""
+    return hashlib.sha256(f"{seed}\n{words}".encode("utf-8", "surrogatepass")).digest()
 
 
-def _fill(groups: list[list[Dialogue]], wanted: dict[str, int]) -> dict[str, list[list[Dialogue]]]:
-    homes: dict[str, list[list[Dialogue]]] = {"train": [], "validation": [], "test": []}
-    room = dict(wanted)
-    for group in groups:
-        name = next((name for name in ("test", "validation") if len(group) <= room[name]), "train")
-        homes[name].append(group)
-        if name != "train":
-            room[name] -= len(group)
-    for name, size in wanted.items():
-        if size and not homes[name]:
+def _fill(sizes: Sequence[int], wanted: Sequence[int]) -> bytearray:
+    homes = bytearray(len(sizes))
+    room = list(wanted)
+    for number, size in enumerate(sizes):
+        home = next((home for home in (2, 1) if size <= room[home]), 0)
+        homes[number] = home
+        if home:
+            room[home] -= size
+    for home in (2, 1):
+        if wanted[home] and home not in homes:
             # Every group was larger than this split: it gets the smallest of the split with the most groups.
-            giver = max(homes.values(), key=len)
-            smallest = min(range(len(giver)), key=lambda index: len(giver[index]))
-            homes[name].append(giver.pop(smallest))
+            giver = max((0, 1, 2), key=homes.count)
+            homes[min((n for n, at in enumerate(homes) if at == giver), key=lambda n: sizes[n])] = home
     return homes
 
 
-def _first_words(dialogue: Dialogue) -> str:
+def opening_words(dialogue: Dialogue) -> str:
     """The first patient words without letter case, white space and punctuation; the key of a group."""
     patient = dialogue.patient_turns
     words = (patient[0] if patient else dialogue.turns[0]).content

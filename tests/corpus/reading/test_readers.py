@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -38,16 +39,24 @@ def test_the_published_dialogues(shared_data: Path) -> None:
     file = shared_data / "chatdoctor" / "genmedgpt_4000.json"
     records = json.loads(file.read_bytes())
     read = read_dialogues(file)
-    assert (len(read), read.problems, read.source) == (4000, (), "genmedgpt_4000.json")
-    assert read.repairs == {"leaked_turns_cut": 106, "outer_white_space": 598}
-    leaks = 0
-    for number, (record, dialogue) in enumerate(zip(records, read, strict=True), start=1):
+    assert [(problem.record, problem.reason) for problem in read.problems] == [
+        (1761, "the request to the model that wrote the dialogue stands in it"),
+        (2844, "the doctor speaks in the patient's place"),
+    ]
+    assert (len(read), read.source) == (3998, "genmedgpt_4000.json")
+    assert read.repairs == {"leaked_turns_cut": 106, "outer_white_space": 597, "remarks_cut": 21}
+    leaks = remarks = 0
+    for dialogue in read:
         # In all 106 answers that leak, the label occurs once: the doctor's words are those before it.
+        record = records[int(dialogue.id) - 1]
         answer, _, leak = record["output"].partition("Patient:")
-        assert turns(dialogue) == [("patient", record["input"].strip()), ("doctor", answer.strip())]
-        assert dialogue.id == str(number)
+        (patient, asked), (doctor, said) = turns(dialogue)
+        assert (patient, asked, doctor) == ("patient", record["input"].strip(), "doctor")
+        remark = answer.strip().removeprefix(said)
+        assert not remark or re.match(r"\s*\(?(Please n|N)ote\b", remark)
         leaks += bool(leak)
-    assert leaks == 106
+        remarks += bool(remark)
+    assert (leaks, remarks) == (106, 21)
 
 
 def test_the_constant_instruction_is_no_turn(shared_data: Path, tmp_path: Path) -> None:
@@ -154,6 +163,8 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "latin1": (b'[{"input": "caf\xe9"}]', "found another byte at offset 15"),
     "no json": ("It hurts: secret", "found a fault at line 1, column 1"),
     "truncated": ('[{"input": "secret", "output": "sec', "found a fault at line 1, column 32"),
+    "form feed": (b"\x0c [{}]", "found a fault at line 1, column 1"),
+    "form feed and object": (b'\x0c\n{"a":\n{', "found a fault at line 1, column 1"),
     "nul": (b"\x00" * 10, "found a fault at line 1, column 1"),
     "nested": ("[" * 200_000, "brackets nested too deeply"),
     "huge number": ("[" + "1" * 5000 + "]", "a number of too many digits"),
@@ -161,8 +172,8 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "numbers": ([1, 2], "found a number as its first record"),
     "a text": ('"secret"', "found a text as its first record"),
     "other keys": (
-        [{"question": "secret", "answer": "secret"}],
-        "found records with the keys answer, question",
+        [{"enquiry": "secret", "reply": "secret"}],
+        "found records with the keys enquiry, reply",
     ),
     "wordy keys": ([{"it hurts, secret": 1}], "found records with other keys"),
     "no doctor": (
@@ -203,7 +214,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows answers with another error")
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataFormatError, match=r"found a folder; .*Corpus.open"):
+    with pytest.raises(DataFormatError, match=r"found a folder without one; .*Corpus.open"):
         read_dialogues(tmp_path)
 
 

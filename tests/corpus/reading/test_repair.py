@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdoctor_hub.corpus.reading.repair import (
-    UnusableRecordError,
-    dialogue_from_record,
     repair_answer,
     repair_question,
     repair_words,
@@ -183,79 +181,3 @@ def test_the_work_is_linear_in_the_text() -> None:
     for unit in ("Patient:", ". Patient: a", ") ", "\n", "**", "Doctor:", ".\"'))"):
         repaired(unit * (200_000 // len(unit)))
     assert time.perf_counter() - start < 5
-
-
-RECORDS = {
-    "expected a JSON object, found a list": [],
-    "expected a JSON object, found null": None,
-    "neither 'messages' nor 'input' and 'output' in it": {"secret": "secret"},
-    "expected text in 'output', found a number": {"input": "secret", "output": 1},
-    "expected text in 'input', found a list": {"input": ["secret"], "output": "secret"},
-    "expected text in 'instruction', found true or false": {"instruction": True, "output": "secret"},
-    "no doctor turn: 'output' is empty": {"input": "secret", "output": " "},
-    "no doctor turn: 'output' holds none of the speaker's words": {
-        "input": "secret",
-        "output": "Patient: secret",
-    },
-    "no patient turn": {"input": "", "output": "secret"},
-    "expected a list in 'messages', found a text": {"messages": "secret"},
-    "no doctor turn": {"messages": []},
-    "expected an object as message 1, found a text": {"messages": ["secret"]},
-    "expected message 1 from system, user or assistant, found 'tool'": {"messages": [{"role": "tool"}]},
-    "expected message 1 from system, user or assistant, found another role": {
-        "messages": [{"role": "a secret"}]
-    },
-    "expected message 1 from system, user or assistant, found null": {"messages": [{"content": "secret"}]},
-    "expected text as the content of message 1, found a list": {
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "secret"}]}]
-    },
-    "message 1 is empty": {
-        "messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "secret"}]
-    },
-    "message 3 is empty": {
-        "messages": [
-            {"role": "user", "content": "secret"},
-            {"role": "assistant", "content": "secret"},
-            {"role": "assistant", "content": ""},
-        ]
-    },
-    "a system turn that is not the first turn": {
-        "messages": [
-            {"role": "user", "content": "secret"},
-            {"role": "system", "content": "secret"},
-            {"role": "assistant", "content": "secret"},
-        ]
-    },
-}
-
-
-@pytest.mark.parametrize("reason", RECORDS)
-def test_an_unusable_record_is_told_without_its_words(reason: str) -> None:
-    with pytest.raises(UnusableRecordError) as caught:
-        dialogue_from_record(RECORDS[reason], "1", "a.json", set())
-    assert str(caught.value) == reason
-    assert "secret" not in reason.replace("found another role", "")
-
-
-def test_a_leak_within_messages_becomes_turns_too() -> None:
-    record = {
-        "messages": [
-            {"role": "user", "content": "It hurts."},
-            {"role": "assistant", "content": "Is it sore?Patient: Yes. Doctor: Since when? Patient: A week."},
-            {"role": "user", "content": "Since Monday."},
-            {"role": "assistant", "content": "Doctor: Come in."},
-        ],
-        "topic": " burn ",
-    }
-    kinds: set[str] = set()
-    dialogue = dialogue_from_record(record, "7", "a.jsonl", kinds)
-    assert [(turn.role, turn.content) for turn in dialogue.turns] == [
-        ("patient", "It hurts."),
-        ("doctor", "Is it sore?"),
-        ("patient", "Yes."),
-        ("doctor", "Since when?"),
-        ("patient", "Since Monday."),
-        ("doctor", "Come in."),
-    ]
-    assert (dialogue.id, dialogue.source, dialogue.topic) == ("7", "a.jsonl", "burn")
-    assert kinds == {SPLIT, CUT, LABELS}

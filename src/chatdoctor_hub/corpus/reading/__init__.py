@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from chatdoctor_hub.corpus.reading.readers import DialogueFile, RecordProblem, read_dialogues
+from chatdoctor_hub.corpus.reading.published import Provenance
+from chatdoctor_hub.corpus.reading.readers import DialogueFile, read_dialogues
+from chatdoctor_hub.corpus.reading.records import RecordProblem
+from chatdoctor_hub.corpus.reading.source import SourceConfig
+from chatdoctor_hub.corpus.reading.stream import DialogueStream, stream_dialogues
 
-__all__ = ["DialogueFile", "RecordProblem", "read_dialogues"]
+__all__ = [
+    "DialogueFile",
+    "DialogueStream",
+    "Provenance",
+    "RecordProblem",
+    "SourceConfig",
+    "read_dialogues",
+    "stream_dialogues",
+]

@@ -1,4 +1,4 @@
-"""One record of a dialogue file made into a `Dialogue`, its words repaired on the way.
+"""The words of a record repaired on their way into a `Dialogue`.
 
 Repaired are outer white space, speaker labels and leaked turns: generated answers sometimes go on past the
 doctor's words into the patient's next turn (161 of the 5,452 GenMedGPT-5k answers of ChatDoctor, arXiv
@@ -7,38 +7,19 @@ doctor's words into the patient's next turn (161 of the 5,452 GenMedGPT-5k answe
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
-from collections.abc import Mapping
-from typing import Any
-
-from chatdoctor_hub.dialogue import Dialogue, Turn
-from chatdoctor_hub.errors import DataFormatError
 
 __all__ = [
-    "LAYOUT_KEYS",
     "NO_DOCTOR",
+    "UnknownLayoutError",
     "UnusableRecordError",
-    "dialogue_from_record",
-    "json_kind",
     "repair_answer",
     "repair_question",
     "repair_words",
 ]
 
-LAYOUT_KEYS = frozenset({"messages", "instruction", "input", "output"})
 NO_DOCTOR = "no doctor turn"
-
-_ROLES = {
-    "system": "system",
-    "user": "patient",
-    "patient": "patient",
-    "assistant": "doctor",
-    "doctor": "doctor",
-}
-# sha256 of the lower-case words of the one instruction that all published ChatDoctor records share.
-_CHATDOCTOR_INSTRUCTION = "ffb01c9361c343aab36414815506bdd013561449311ca4c10441c6f1f4733ba8"
 
 _OUTER_WHITE_SPACE = "outer_white_space"
 _BROKEN_CHARACTERS = "broken_characters"
@@ -61,128 +42,8 @@ class UnusableRecordError(Exception):
     """A record that cannot become a dialogue; its message is the reason, without the record's words."""
 
 
-def dialogue_from_record(record: Any, number: str, source: str, repairs: set[str]) -> Dialogue:
-    """Make a record of either layout into a dialogue.
-
-    Args:
-        record: a JSON value.
-        number: becomes the dialogue's `id`.
-        source: where the record comes from.
-        repairs: receives the kind of each repair that was made.
-
-    Raises:
-        UnusableRecordError: with the reason.
-    """
-    if not isinstance(record, Mapping):
-        raise UnusableRecordError(f"expected a JSON object, found {json_kind(record)}")
-    if "messages" in record:
-        turns = _from_messages(record["messages"], repairs)
-    elif LAYOUT_KEYS & record.keys():
-        turns = _from_alpaca(record, repairs)
-    else:
-        raise UnusableRecordError("neither 'messages' nor 'input' and 'output' in it")
-    if not any(role == "doctor" for role, _ in turns):
-        raise UnusableRecordError(NO_DOCTOR)
-    if not any(role == "patient" for role, _ in turns):
-        raise UnusableRecordError("no patient turn")
-    topic = record.get("topic")
-    try:
-        return Dialogue(
-            turns=tuple(Turn(role=role, content=words) for role, words in turns),  # type: ignore[arg-type]
-            id=number,
-            source=source,
-            topic=repair_words(topic, set()) if isinstance(topic, str) else "",
-        )
-    except DataFormatError:
-        raise UnusableRecordError("a system turn that is not the first turn") from None
-
-
-def _from_alpaca(record: Mapping[str, Any], repairs: set[str]) -> list[tuple[str, str]]:
-    instruction = repair_words(_text(record, "instruction"), repairs)
-    question = repair_question(_text(record, "input"), repairs)
-    answer = _text(record, "output")
-    turns: list[tuple[str, str]] = []
-    if _is_chatdoctors(instruction):
-        pass
-    elif question and instruction:
-        turns.append(("system", instruction))
-    else:
-        question = question or repair_question(instruction, repairs)
-    if question:
-        turns.append(("patient", question))
-    answers = repair_answer(answer, repairs)
-    if not answers:
-        raise UnusableRecordError(f"{NO_DOCTOR}: 'output' {_emptiness(answer)}")
-    return turns + answers
-
-
-def _from_messages(messages: Any, repairs: set[str]) -> list[tuple[str, str]]:
-    if not isinstance(messages, list):
-        raise UnusableRecordError(f"expected a list in 'messages', found {json_kind(messages)}")
-    turns: list[tuple[str, str]] = []
-    fault = ""
-    for number, message in enumerate(messages, start=1):
-        speaker, content = _speaker_and_content(number, message)
-        if speaker == "doctor":
-            answer = repair_answer(content, repairs)
-        else:
-            words = (
-                repair_words(content, repairs) if speaker == "system" else repair_question(content, repairs)
-            )
-            answer = [(speaker, words)] if words else []
-        if not answer and not fault:
-            fault = f"message {number} {_emptiness(content)}"
-        turns += answer
-    if fault and any(role == "doctor" for role, _ in turns):
-        raise UnusableRecordError(fault)
-    return turns
-
-
-def _speaker_and_content(number: int, message: Any) -> tuple[str, str]:
-    if not isinstance(message, Mapping):
-        raise UnusableRecordError(f"expected an object as message {number}, found {json_kind(message)}")
-    role, content = message.get("role"), message.get("content")
-    speaker = _ROLES.get(role) if isinstance(role, str) else None
-    if speaker is None:
-        raise UnusableRecordError(
-            f"expected message {number} from system, user or assistant, found {_role(role)}"
-        )
-    if not isinstance(content, str):
-        raise UnusableRecordError(
-            f"expected text as the content of message {number}, found {json_kind(content)}"
-        )
-    return speaker, content
-
-
-def _emptiness(text: str) -> str:
-    return "holds none of the speaker's words" if text.strip() else "is empty"
-
-
-def _text(record: Mapping[str, Any], key: str) -> str:
-    value = record.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise UnusableRecordError(f"expected text in {key!r}, found {json_kind(value)}")
-    return value
-
-
-def _is_chatdoctors(instruction: str) -> bool:
-    words = " ".join(re.findall(r"[a-z]+", instruction.lower()))
-    return hashlib.sha256(words.encode()).hexdigest() == _CHATDOCTOR_INSTRUCTION
-
-
-def json_kind(value: Any) -> str:
-    """A JSON value's type in words; never the value."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _role(role: Any) -> str:
-    # A role could be anybody's words unless it looks like a role's name.
-    if not isinstance(role, str):
-        return json_kind(role)
-    return repr(role) if role.isidentifier() and len(role) <= 20 else "another role"
+class UnknownLayoutError(UnusableRecordError):
+    """A record of no known layout, or of another than the one expected."""
 
 
 def repair_words(text: str, repairs: set[str]) -> str:
@@ -228,7 +89,8 @@ def repair_answer(text: str, repairs: set[str]) -> list[tuple[str, str]]:
         Turns that begin and end with the doctor's; empty when the answer holds no doctor's words.
     """
     words = _without_leading(_LEADING_DOCTOR, repair_words(text, repairs), repairs)
-    pieces = _pieces(words)
+    # Most answers have no colon, and so no label.
+    pieces = _pieces(words) if ":" in words or "：" in words else [("doctor", words)]
     if all(role == "doctor" for role, _ in pieces):
         return [("doctor", words)] if words else []
     turns = _doctor_to_doctor(pieces)

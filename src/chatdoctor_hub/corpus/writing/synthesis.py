@@ -7,9 +7,11 @@ sentences come from the grammars in `data/`, the facts from the row and from now
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from chatdoctor_hub.corpus.writing.advice import Advice
 from chatdoctor_hub.corpus.writing.grammar import Grammar, draw, pick
@@ -18,6 +20,9 @@ from chatdoctor_hub.corpus.writing.wording import RowWords, listed, says_when, y
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import DataFormatError
 from chatdoctor_hub.knowledge import Disease
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["synthesize"]
 
@@ -32,25 +37,49 @@ def _grammar(name: str) -> Grammar:
 
 
 def synthesize(
-    table: Iterable[Disease], n: int = 2000, seed: int = 0, multi_turn: float = 0.4
+    table: Iterable[Disease],
+    n: int = 2000,
+    seed: int = 0,
+    multi_turn: float = 0.4,
+    *,
+    teacher: BaseChatModel | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    max_concurrency: int = 8,
+    requests_per_second: float | None = None,
 ) -> list[Dialogue]:
     """Write `n` dialogues from the rows of a table, each row as often as the others.
 
-    The same table, seed and share give the same dialogues in every process, and a smaller `n` gives the
-    first of them.
+    Without a teacher they come from grammars, offline: the same table, seed and share give the same
+    dialogues in every process, and a smaller `n` gives the first of them. With one, the teacher writes them
+    and every answer is checked against its row; answers that fail are left out, so that there may be fewer
+    than `n`. `synthesize_with_teacher` has more settings, and reports counts, tokens and cost.
 
     Args:
         table: diseases, such as a `DiseaseTable`; rows without a symptom are passed over.
         n: how many dialogues.
         seed: another seed, other dialogues.
         multi_turn: share of the dialogues in which the doctor asks first, 0 to 1.
+        teacher: any LangChain chat model, or None.
+        journal: for a teacher, a JSONL file of its replies, from which a run that was stopped goes on.
+        max_concurrency: for a teacher, calls at a time.
+        requests_per_second: for a teacher, calls a second at most; None: no limit.
 
     Returns:
-        Dialogues with the disease as topic and "synthetic:<source of the table>" as source.
+        Dialogues with the disease as topic and as source "synthetic:<source of the table>", or
+        "teacher:<model>".
 
     Raises:
         DataFormatError: when no row of the table has a symptom.
+        ConfigError: for a teacher, when a setting is wrong.
+        GenerationError: when the teacher refuses every call; the journal keeps what was answered.
     """
+    if teacher is not None:
+        from chatdoctor_hub.corpus.writing.teacher_report import TeacherConfig
+        from chatdoctor_hub.corpus.writing.teacher_synthesis import synthesize_with_teacher
+
+        config = TeacherConfig(max_concurrency=max_concurrency, requests_per_second=requests_per_second)
+        taught = synthesize_with_teacher(teacher, table, n, seed, multi_turn, journal=journal, config=config)
+        return list(taught.dialogues)
     rows = [row for row in table if any(entry.strip() for entry in (*row.lay_symptoms, *row.symptoms))]
     if not rows:
         raise DataFormatError(
