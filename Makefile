@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-matrix lint format bench clean
+.PHONY: quickstart test test-slow test-matrix fuzz lint format bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/chatdoctor quickstart
@@ -20,6 +20,11 @@ test-slow: $(STAMP)
 # The lowest and the newest versions that the dependency ranges allow, each in an environment of its own.
 test-matrix:
 	$(PYTHON) bench/matrix.py $(ARGS)
+
+# The readers against damaged files, guided by coverage; ten minutes.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python fuzz/fuzz_readers.py --seconds 600 $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -121,5 +121,5 @@ def test_every_module_needs_the_base_dependencies_only_and_changes_nothing() -> 
 def test_the_check_itself() -> None:
     """What is blocked is missed by those that need it, and by no others."""
     found = fresh(EVERY_MODULE, json.dumps(["chatdoctor_hub.folders"]))
-    assert "chatdoctor_hub.folders" in found["faults"]["chatdoctor_hub.corpus"]
+    assert "chatdoctor_hub.folders" in found["faults"]["chatdoctor_hub.corpus.folder"]
     assert "chatdoctor_hub.prompts" not in found["faults"]
