@@ -144,10 +144,11 @@ def test_any_bytes_are_records_or_one_of_our_errors(content: bytes) -> None:
 @pytest.mark.parametrize("before", [0, 10, (1 << 20) - 1, 1 << 20, (1 << 20) + 5])
 def test_a_header_that_is_not_utf8_is_refused_with_the_place(tmp_path: Path, before: int) -> None:
     path = tmp_path / "latin.csv"
-    path.write_bytes(b"\n" * before + "\u00e9".encode() + b",b\xe9t\xe9\n1,2\n")
+    lines, left = divmod(before, 1024)
+    path.write_bytes((b" " * 1023 + b"\n") * lines + b"\n" * left + "\u00e9".encode() + b",b\xe9t\xe9\n1,2\n")
     with pytest.raises(DataFormatError) as caught:
         list(read_records(path))
-    assert f"offset {before + 4} (line {before + 1})" in str(caught.value)
+    assert f"offset {before + 4} (line {lines + left + 1})" in str(caught.value)
     assert str(path) in str(caught.value)
 
 

@@ -7,8 +7,9 @@
 
 Two fields of SQLite's header are used: `user_version` is "CD" and the version of this layout, and
 `application_id` is the CRC-32 of every other byte of the file, so that a damaged file is known before it is
-asked. SQLite's own index for full text (FTS5) is not used: `bench/search.py` finds it both slower and much worse
-than these postings, because it knows neither pairs, whole symptoms nor when to stop.
+asked. SQLite's own index for full text (FTS5, porter stems) is not used, because it knows neither pairs nor whole
+symptoms and cannot stop early: `bench/search.py` gives hit@1 .38 against .50 on the held-out half, and 142 ms
+against 5 ms of one core for a query over 100,000 rows.
 """
 
 from __future__ import annotations

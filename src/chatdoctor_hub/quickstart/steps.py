@@ -69,7 +69,8 @@ def make_knowledge(settings: QuickstartSettings, out: Path, display: Display) ->
         (partial / "diseases.jsonl").write_text(lines, encoding="utf-8")
         problems = [{"line": problem.line, "reason": problem.reason} for problem in table.problems]
         (partial / "problems.json").write_text(json.dumps(problems, indent=2) + "\n", encoding="utf-8")
-    display.say(f"{len(table)} rows of {len(table) + len(table.problems)} used, from {table.source}.")
+    lost = sum(problem.lost for problem in table.problems)
+    display.say(f"{len(table)} rows of {len(table) + lost} used, from {table.source}.")
     _say_problems(display, [f"line {problem.line}: {problem.reason}" for problem in table.problems])
     return {
         "rows": len(table),
