@@ -74,7 +74,7 @@ def test_a_hit_names_its_row(built: Path) -> None:
     row = [disease.name for disease in STARTER].index("Gout")
     assert hit.disease == STARTER[row]
     assert hit.id == str(row + 1)
-    assert hit.source == f"{STARTER[row].source} line {STARTER[row].line}"
+    assert hit.source == f"starter line {STARTER[row].line}"
     assert hit.matched == ("Gout",)
     assert DiseaseTable((Disease("Oddpox", ("Spots",)),)).search("spots")[0].source == "table row 1"
 

@@ -133,7 +133,7 @@ class DiseaseIndex:
             DataError: the index was closed.
             DataFormatError: the file was damaged since it was opened.
         """
-        return find_hits(text, k, self._find, self._disease, self._kin, self._vectors)
+        return find_hits(text, k, self._find, self._disease, self._kin, self.source, self._vectors)
 
     def __len__(self) -> int:
         return self._size

@@ -35,17 +35,19 @@ class Hit:
         matched: the row's own names and symptoms that account for the match, the weightiest first; they
             never hold the words of the question.
         id: the number of the row in its table, from 1, as text.
+        table: the source of the table, or "" where only the rows know where they come from.
     """
 
     disease: Disease
     score: float
     matched: tuple[str, ...]
     id: str = ""
+    table: str = ""
 
     @property
     def source(self) -> str:
         """Where the row stands: "format_dataset.csv line 43"."""
-        where = self.disease.source or "table"
+        where = self.table or self.disease.source or "table"
         return f"{where} line {self.disease.line}" if self.disease.line else f"{where} row {self.id}"
 
 
@@ -54,10 +56,12 @@ class SearchIndex:
 
     Args:
         diseases: the rows; rows of one name compete, and only the best of them becomes a hit.
+        source: of the table.
     """
 
-    def __init__(self, diseases: Sequence[Disease]) -> None:
+    def __init__(self, diseases: Sequence[Disease], source: str = "") -> None:
         self._diseases = diseases
+        self._source = source
         self._weights = Weights(diseases)
         self._kin = kin_of(diseases)
 
@@ -67,7 +71,7 @@ class SearchIndex:
         Raises:
             ConfigError: when k is below 1.
         """
-        return find_hits(text, k, self._weights.find, self._diseases.__getitem__, self._kin)
+        return find_hits(text, k, self._weights.find, self._diseases.__getitem__, self._kin, self._source)
 
 
 def find_hits(
@@ -76,6 +80,7 @@ def find_hits(
     find: Find,
     disease: Callable[[int], Disease],
     kin: Sequence[int] | None,
+    source: str = "",
     vectors: Vectors | None = None,
 ) -> list[Hit]:
     """The k best rows for a text, wherever their postings are.
@@ -86,6 +91,7 @@ def find_hits(
         find: gives the postings of terms.
         disease: gives the row of a number, from 0.
         kin: see `kin_of`.
+        source: of the table.
         vectors: of the table, to add nearness in meaning to the lexical scores.
 
     Raises:
@@ -107,7 +113,7 @@ def find_hits(
         if nearness:
             near = entries_of(values)
             matched = tuple(dict.fromkeys((*matched, *(near[place] for place in nearness.entries(row)))))
-        hits.append(Hit(values, score, matched[:_MAX_MATCHED], str(row + 1)))
+        hits.append(Hit(values, score, matched[:_MAX_MATCHED], str(row + 1), source))
     return hits
 
 

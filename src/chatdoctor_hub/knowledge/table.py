@@ -141,7 +141,7 @@ class DiseaseTable(Sequence[Disease]):
 
     @cached_property
     def _index(self) -> SearchIndex:
-        return SearchIndex(self.diseases)
+        return SearchIndex(self.diseases, self.source)
 
 
 @cache
