@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatdoctor_hub.corpus.cleaning.normalize import normalize, normalize_text
+from chatdoctor_hub.corpus.cleaning.normalize import _SUSPECT, _is_plain, normalize, normalize_text
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import MissingExtraError
 
@@ -235,3 +235,9 @@ def test_the_published_dialogues(shared_data: object) -> None:
             changed.add(int(dialogue.id))
     assert counts == {"mojibake": 7, "white_space": 1}
     assert {27, 297, 415, 417, 448, 492, 537} <= changed
+
+
+@given(st.text(st.sampled_from("ab <&\\\n.\t"), max_size=12) | st.text(max_size=12))
+def test_the_quick_look_is_never_wrong(text: str) -> None:
+    if _is_plain(text):
+        assert not _SUSPECT.search(text)
