@@ -34,8 +34,8 @@ STEPS: dict[str, dict[str, Any]] = {
 BUILD = """
 import json, resource, sys, time
 from pathlib import Path
-from chatdoctor_hub.corpus.build import build_corpus
-from chatdoctor_hub.corpus.config import CorpusConfig
+from chatdoctor_hub.corpus.building.build import build_corpus
+from chatdoctor_hub.corpus.building.config import CorpusConfig
 
 if __name__ == "__main__":
     config = CorpusConfig(**json.loads(sys.argv[1]))

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from chatdoctor_hub.corpus.cleaning import Deidentifier
-from chatdoctor_hub.corpus.cleaning.auditing import clean_sentences
-from chatdoctor_hub.corpus.cleaning.planted import planted_texts
+from chatdoctor_hub.corpus.cleaning.identifiers.auditing import clean_sentences
+from chatdoctor_hub.corpus.cleaning.identifiers.planted import planted_texts
 
 
 def plain_presidio() -> Callable[[str], Any]:

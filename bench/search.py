@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.index import DiseaseIndex
+from chatdoctor_hub.knowledge.searching.index import DiseaseIndex
 from chatdoctor_hub.proportion import Proportion
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,8 +8,8 @@ The command line has the same steps: `chatdoctor corpus synthesize`, `build` and
 import sys
 from pathlib import Path
 
-from chatdoctor_hub.corpus.build import build_corpus
-from chatdoctor_hub.corpus.config import CorpusConfig
+from chatdoctor_hub.corpus.building.build import build_corpus
+from chatdoctor_hub.corpus.building.config import CorpusConfig
 from chatdoctor_hub.corpus.writing import coq, synthesize, write_messages
 from chatdoctor_hub.knowledge import DiseaseTable
 

@@ -15,9 +15,9 @@ import pytest
 from raw_dialogues import faulty, record, write_lines
 
 from chatdoctor_hub.corpus import Corpus, read_dialogues, split
-from chatdoctor_hub.corpus.build import BuildProgress, build_corpus
-from chatdoctor_hub.corpus.config import CorpusConfig
-from chatdoctor_hub.corpus.parts import PartMaker
+from chatdoctor_hub.corpus.building.build import BuildProgress, build_corpus
+from chatdoctor_hub.corpus.building.config import CorpusConfig
+from chatdoctor_hub.corpus.building.parts import PartMaker
 from chatdoctor_hub.errors import DataError, DataFormatError, DiskSpaceError, LeakError, MissingExtraError
 
 
@@ -50,7 +50,7 @@ def rejected(corpus: Corpus) -> list[dict[str, Any]]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 32 records, so that a small build has many."""
-    monkeypatch.setattr("chatdoctor_hub.corpus.build.PART_SIZE", 32)
+    monkeypatch.setattr("chatdoctor_hub.corpus.building.build.PART_SIZE", 32)
 
 
 def test_every_record_is_kept_or_left_out_for_a_reason(
@@ -120,7 +120,7 @@ def test_parts_of_any_size_give_the_same_bytes(
     config: Callable[..., CorpusConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     one = build_corpus(config())
-    monkeypatch.setattr("chatdoctor_hub.corpus.build.PART_SIZE", 7)
+    monkeypatch.setattr("chatdoctor_hub.corpus.building.build.PART_SIZE", 7)
     assert content(one.path) == content(build_corpus(config(out=tmp_path / "two")).path)
 
 
@@ -216,7 +216,7 @@ def test_a_full_disk_is_told(config: Callable[..., CorpusConfig], monkeypatch: p
 
     for place in ("parts.write_arrow", "layout.write_parquet"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"chatdoctor_hub.corpus.{place}", full)
+            patch.setattr(f"chatdoctor_hub.corpus.building.{place}", full)
             with pytest.raises(DiskSpaceError, match="found the disk full"):
                 build_corpus(config())
         assert not Path(config().out).exists()
@@ -295,8 +295,8 @@ def test_it_needs_no_guard_and_no_network_in_a_plain_script(
 ) -> None:
     settings = config()
     script = (
-        "from chatdoctor_hub.corpus.build import build_corpus\n"
-        "from chatdoctor_hub.corpus.config import CorpusConfig\n"
+        "from chatdoctor_hub.corpus.building.build import build_corpus\n"
+        "from chatdoctor_hub.corpus.building.config import CorpusConfig\n"
         f"print(build_corpus(CorpusConfig(sources=[{settings.sources[0].path!r}], out={str(tmp_path / 'x')!r}, "
         "licence='unknown', deidentify=False)).digest)"
     )

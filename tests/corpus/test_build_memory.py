@@ -11,8 +11,8 @@ import pytest
 
 BUILD = """
 import resource, sys
-from chatdoctor_hub.corpus.build import build_corpus
-from chatdoctor_hub.corpus.config import CorpusConfig
+from chatdoctor_hub.corpus.building.build import build_corpus
+from chatdoctor_hub.corpus.building.config import CorpusConfig
 build_corpus(CorpusConfig(sources=[sys.argv[1]], out=sys.argv[2], licence="MIT", deidentify=False, shard_size=2_000))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

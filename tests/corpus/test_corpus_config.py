@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chatdoctor_hub.corpus.config import CorpusConfig
+from chatdoctor_hub.corpus.building.config import CorpusConfig
+from chatdoctor_hub.corpus.building.steps import CleaningRules
 from chatdoctor_hub.corpus.reading import SourceConfig
-from chatdoctor_hub.corpus.steps import CleaningRules
 from chatdoctor_hub.errors import ConfigError, DataNotFoundError
 
 LEAST: dict[str, Any] = {"sources": ["a.jsonl"], "out": "made", "licence": "unknown"}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from chatdoctor_hub.corpus import Corpus, split
-from chatdoctor_hub.corpus.card import data_card_template, render_data_card
+from chatdoctor_hub.corpus.building.card import data_card_template, render_data_card
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import DataFormatError
 

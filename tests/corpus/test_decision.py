@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdoctor_hub.corpus import split
-from chatdoctor_hub.corpus.config import CorpusConfig
-from chatdoctor_hub.corpus.decision import Decision, _joined, decide
-from chatdoctor_hub.corpus.layout import Layout
-from chatdoctor_hub.corpus.parts import Part, PartMaker
+from chatdoctor_hub.corpus.building.config import CorpusConfig
+from chatdoctor_hub.corpus.building.decision import Decision, _joined, decide
+from chatdoctor_hub.corpus.building.layout import Layout
+from chatdoctor_hub.corpus.building.parts import Part, PartMaker
+from chatdoctor_hub.corpus.building.steps import CleaningRules
 from chatdoctor_hub.corpus.shards import Shards
 from chatdoctor_hub.corpus.splits import SPLITS
-from chatdoctor_hub.corpus.steps import CleaningRules
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import DataFormatError
 

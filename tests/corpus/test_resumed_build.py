@@ -14,16 +14,17 @@ import pytest
 from raw_dialogues import faulty, write_lines
 
 from chatdoctor_hub.corpus import Corpus
-from chatdoctor_hub.corpus.build import build_corpus
-from chatdoctor_hub.corpus.config import CorpusConfig
-from chatdoctor_hub.corpus.parts import PartMaker
-from chatdoctor_hub.corpus.workplace import workplace
+from chatdoctor_hub.corpus.building.build import build_corpus
+from chatdoctor_hub.corpus.building.config import CorpusConfig
+from chatdoctor_hub.corpus.building.parts import PartMaker
+from chatdoctor_hub.corpus.building.workplace import workplace
 from chatdoctor_hub.errors import DataError
 
 # Builds in parts of 32 records, and is killed, or interrupted, at the n-th call of a function.
 CHILD = """
 import os, signal, sys
-from chatdoctor_hub.corpus import build, config, layout, parts, decision, folder, shards, workplace
+from chatdoctor_hub.corpus import folder, shards
+from chatdoctor_hub.corpus.building import build, config, decision, layout, parts, workplace
 build.PART_SIZE = 32
 source, out, module, name, calls, sign = sys.argv[1:]
 home = {"PartMaker": parts.PartMaker, "Layout": layout.Layout}.get(module) or globals()[module]
@@ -62,7 +63,7 @@ def settings(source: Path, out: Path, workers: int = 1) -> CorpusConfig:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatdoctor_hub.corpus.build.PART_SIZE", 32)
+    monkeypatch.setattr("chatdoctor_hub.corpus.building.build.PART_SIZE", 32)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_workers_end_with_a_killed_build(
     script = tmp_path / "child.py"
     script.write_text(
         "import sys\n"
-        "from chatdoctor_hub.corpus import build, config\n"
+        "from chatdoctor_hub.corpus.building import build, config\n"
         "def tell(progress):\n"
         "    if progress.done >= 64:\n"
         "        print('working', flush=True)\n"

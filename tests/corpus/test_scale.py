@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from raw_dialogues import faulty, record, write_lines
 
-from chatdoctor_hub.corpus.build import build_corpus
-from chatdoctor_hub.corpus.config import CorpusConfig
-from chatdoctor_hub.corpus.parts import PartMaker
-from chatdoctor_hub.corpus.scale import PartsStep, WholeStep, corpus_pipelines
+from chatdoctor_hub.corpus.building.build import build_corpus
+from chatdoctor_hub.corpus.building.config import CorpusConfig
+from chatdoctor_hub.corpus.building.parts import PartMaker
+from chatdoctor_hub.corpus.building.scale import PartsStep, WholeStep, corpus_pipelines
 from chatdoctor_hub.errors import DataError, DataFormatError, DataNotFoundError, LeakError, MissingExtraError
 
 executors = pytest.importorskip("datatrove.executor")
@@ -49,7 +49,7 @@ def settings(tmp_path: Path) -> Settings:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 32 records, so that a small build has many."""
     for module in ("build", "scale"):
-        monkeypatch.setattr(f"chatdoctor_hub.corpus.{module}.PART_SIZE", 32)
+        monkeypatch.setattr(f"chatdoctor_hub.corpus.building.{module}.PART_SIZE", 32)
 
 
 def content(folder: Path) -> dict[str, bytes]:

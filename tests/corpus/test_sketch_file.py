@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chatdoctor_hub.corpus.building.parts import Part
+from chatdoctor_hub.corpus.building.sketch_file import SketchFile
 from chatdoctor_hub.corpus.cleaning import group_near_duplicates
-from chatdoctor_hub.corpus.parts import Part
-from chatdoctor_hub.corpus.sketch_file import SketchFile
 
 
 @pytest.fixture

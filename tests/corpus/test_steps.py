@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from chatdoctor_hub.corpus.steps import CleaningRules, Rejection, clean_record, word_count
+from chatdoctor_hub.corpus.building.steps import CleaningRules, Rejection, clean_record, word_count
 from chatdoctor_hub.dialogue import Dialogue, Turn
 
 ASKED = "My knee hurts, what should I do about it?"

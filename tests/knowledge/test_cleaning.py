@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatdoctor_hub.knowledge.cleaning import clean_cause, clean_list, clean_text
+from chatdoctor_hub.knowledge.tables.cleaning import clean_cause, clean_list, clean_text
 
 
 @pytest.mark.parametrize(

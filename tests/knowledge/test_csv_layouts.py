@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chatdoctor_hub.errors import ChatDoctorError, DataFormatError, DataNotFoundError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable, Medication, TableProblem
-from chatdoctor_hub.knowledge.cleaning import clean_cause, clean_list, clean_text
+from chatdoctor_hub.knowledge.tables.cleaning import clean_cause, clean_list, clean_text
 
 FULL = "idx,disease,Symptom,reason,TestsAndProcedures,commonMedications"
 TESTS = "idx,disease,Symptom,Medical Tests,Medications"

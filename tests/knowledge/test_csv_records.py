@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdoctor_hub.errors import ChatDoctorError, DataFormatError, DataNotFoundError
-from chatdoctor_hub.knowledge.csv_records import MAX_CELL, MAX_RECORD, Record, read_records
+from chatdoctor_hub.knowledge.tables.csv_records import MAX_CELL, MAX_RECORD, Record, read_records
 
 
 def records_of(content: bytes | str) -> list[Record]:

@@ -10,8 +10,8 @@ import pytest
 
 from chatdoctor_hub.errors import DataFormatError, MissingExtraError, ModelNotFoundError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.embedding import OFFLINE_MODEL, load_embedder
-from chatdoctor_hub.knowledge.index import DiseaseIndex
+from chatdoctor_hub.knowledge.searching.embedding import OFFLINE_MODEL, load_embedder
+from chatdoctor_hub.knowledge.searching.index import DiseaseIndex
 
 np = pytest.importorskip(
     "numpy", reason="numpy is not installed: install the extra 'embeddings' to run this test"
@@ -120,7 +120,7 @@ def test_a_missing_package_is_said_with_the_extra(package: str) -> None:
     """In a process of its own: the package is made unfindable there."""
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "import chatdoctor_hub.knowledge.index as i\n"
+        "import chatdoctor_hub.knowledge.searching.index as i\n"
         "from chatdoctor_hub.errors import MissingExtraError\n"
         "class Any:\n    def encode(self, texts): return [[1.0]] * len(texts)\n"
         "from chatdoctor_hub.knowledge import DiseaseTable\n"

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from chatdoctor_hub.errors import ConfigError, DataError, DataFormatError, DataNotFoundError
 from chatdoctor_hub.folders import left_aside
-from chatdoctor_hub.knowledge import Disease, DiseaseTable, index_file, ranking
-from chatdoctor_hub.knowledge.index import DiseaseIndex
+from chatdoctor_hub.knowledge import Disease, DiseaseTable
+from chatdoctor_hub.knowledge.searching import index_file, ranking
+from chatdoctor_hub.knowledge.searching.index import DiseaseIndex
 
 STARTER = DiseaseTable.starter()
 ASKED = (
@@ -194,9 +195,9 @@ def test_other_processes_read_the_file_while_it_is_open(built: Path) -> None:
 
 
 def test_what_is_kept_in_memory_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatdoctor_hub.knowledge.index._HELD_POSTINGS", 500)
-    monkeypatch.setattr("chatdoctor_hub.knowledge.index._HELD_TERMS", 40)
-    monkeypatch.setattr("chatdoctor_hub.knowledge.index._HELD_ROWS", 2)
+    monkeypatch.setattr("chatdoctor_hub.knowledge.searching.index._HELD_POSTINGS", 500)
+    monkeypatch.setattr("chatdoctor_hub.knowledge.searching.index._HELD_TERMS", 40)
+    monkeypatch.setattr("chatdoctor_hub.knowledge.searching.index._HELD_ROWS", 2)
     table = many(400)
     with DiseaseIndex.build(table, tmp_path / "many.index") as index:
         for disease in table[:40]:

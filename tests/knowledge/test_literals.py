@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatdoctor_hub.knowledge.literals import read_list
+from chatdoctor_hub.knowledge.tables.literals import read_list
 
 
 @pytest.mark.parametrize(

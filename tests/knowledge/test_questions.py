@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.lexicon import read_lexicon
-from chatdoctor_hub.knowledge.negation import affirmed
-from chatdoctor_hub.knowledge.questions import question_clauses, question_stems
-from chatdoctor_hub.knowledge.words import stems
+from chatdoctor_hub.knowledge.searching.lexicon import read_lexicon
+from chatdoctor_hub.knowledge.searching.negation import affirmed
+from chatdoctor_hub.knowledge.searching.questions import question_clauses, question_stems
+from chatdoctor_hub.knowledge.searching.words import stems
 
 
 def meant(text: str, what: str) -> bool:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatdoctor_hub.knowledge import Disease, ranking
-from chatdoctor_hub.knowledge.bounds import Bounds, levels_of, row_set, rows_of
-from chatdoctor_hub.knowledge.ranking import Question, Ranked, pose, rank
-from chatdoctor_hub.knowledge.weighing import Posting, Weights
+from chatdoctor_hub.knowledge import Disease
+from chatdoctor_hub.knowledge.searching import ranking
+from chatdoctor_hub.knowledge.searching.bounds import Bounds, levels_of, row_set, rows_of
+from chatdoctor_hub.knowledge.searching.ranking import Question, Ranked, pose, rank
+from chatdoctor_hub.knowledge.searching.weighing import Posting, Weights
 
 ROWS = 300
 

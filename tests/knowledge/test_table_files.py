@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatdoctor_hub.errors import ChatDoctorError, DataFormatError, DataNotFoundError
-from chatdoctor_hub.knowledge.table_files import read_table_file
+from chatdoctor_hub.knowledge.tables.table_files import read_table_file
 
 ROW = {"disease": " Oddpox ", "Symptom": ["Spots", "Fever"], "DOID": 9352}
 NEED = "pyarrow is not installed: install the extra 'corpus' to run this test"

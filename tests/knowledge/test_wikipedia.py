@@ -17,7 +17,7 @@ pytest.importorskip("wikipediaapi")
 from mediawiki_stand_in import StandIn, WikiPage, stand_in
 
 from chatdoctor_hub.errors import ConfigError, MissingExtraError
-from chatdoctor_hub.knowledge.wikipedia import Passage, WikipediaSource
+from chatdoctor_hub.knowledge.wikipedia.source import Passage, WikipediaSource
 
 
 @pytest.fixture

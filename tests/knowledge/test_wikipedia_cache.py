@@ -17,8 +17,8 @@ pytest.importorskip("wikipediaapi")
 
 from mediawiki_stand_in import StandIn, WikiPage, stand_in
 
-from chatdoctor_hub.knowledge.wikipedia import WikipediaSource
-from chatdoctor_hub.knowledge.wikipedia_cache import WikipediaCache
+from chatdoctor_hub.knowledge.wikipedia.page_cache import WikipediaCache
+from chatdoctor_hub.knowledge.wikipedia.source import WikipediaSource
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ pytest.importorskip("wikipediaapi")
 from mediawiki_stand_in import Fault, StandIn, api_error, body, dripping, slow, stand_in, status, truncated
 
 from chatdoctor_hub.errors import ChatDoctorError, DataError, DataFormatError
-from chatdoctor_hub.knowledge import wikipedia_asking
-from chatdoctor_hub.knowledge.wikipedia import WikipediaSource
+from chatdoctor_hub.knowledge.wikipedia import asking
+from chatdoctor_hub.knowledge.wikipedia.source import WikipediaSource
 
 SECRET = "Matilda"
 
@@ -32,7 +32,7 @@ def wiki() -> Iterator[StandIn]:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wikipedia_asking, "_FIRST_WAIT", 0.02)
+    monkeypatch.setattr(asking, "_FIRST_WAIT", 0.02)
 
 
 @pytest.fixture
@@ -293,5 +293,5 @@ def test_the_proxy_of_the_environment_is_used(wiki: StandIn, monkeypatch: pytest
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert WikipediaSource(endpoint="http://wiki.invalid/w/api.php").page("Croup")
     monkeypatch.setenv("no_proxy", "wiki.invalid")
-    assert wikipedia_asking._proxy_for("http://wiki.invalid/w/api.php") is None
-    assert wikipedia_asking._proxy_for("http://127.0.0.1/w/api.php") is None
+    assert asking._proxy_for("http://wiki.invalid/w/api.php") is None
+    assert asking._proxy_for("http://127.0.0.1/w/api.php") is None

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatdoctor_hub.knowledge.passages import bm25, clean_prose, cut_passages, sections_of, sentences_of
+from chatdoctor_hub.knowledge.wikipedia.passages import (
+    bm25,
+    clean_prose,
+    cut_passages,
+    sections_of,
+    sentences_of,
+)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatdoctor_hub.knowledge.words import stems
+from chatdoctor_hub.knowledge.searching.words import stems
 
 
 @pytest.mark.parametrize(

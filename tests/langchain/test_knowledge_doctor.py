@@ -25,7 +25,7 @@ from chatdoctor_hub.errors import (
 )
 from chatdoctor_hub.inference import LocalEngine, ScriptedEngine
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.wikipedia import Passage
+from chatdoctor_hub.knowledge.wikipedia.source import Passage
 from chatdoctor_hub.langchain import ChatDoctor, Consultation, KnowledgeDoctor
 from chatdoctor_hub.langchain.knowledge import Failure, KnowledgePrompts
 

@@ -14,7 +14,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from chatdoctor_hub.inference import ScriptedEngine
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.wikipedia import Passage
+from chatdoctor_hub.knowledge.wikipedia.source import Passage
 from chatdoctor_hub.langchain import ChatDoctor, KnowledgeDoctor
 from chatdoctor_hub.prompts import PromptPair
 

@@ -4,7 +4,7 @@ import pytest
 
 from chatdoctor_hub.errors import ConfigError, MissingExtraError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.wikipedia import Passage
+from chatdoctor_hub.knowledge.wikipedia.source import Passage
 from chatdoctor_hub.langchain.knowledge import Evidence, Failure
 from chatdoctor_hub.langchain.knowledge.evidence import from_hit, from_passage
 from chatdoctor_hub.langchain.knowledge.retrieval import Question, Retrieval

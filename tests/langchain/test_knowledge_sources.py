@@ -11,8 +11,8 @@ from langchain_core.runnables import RunnableLambda
 
 from chatdoctor_hub.inference import ScriptedEngine
 from chatdoctor_hub.knowledge import DiseaseTable
-from chatdoctor_hub.knowledge.index import DiseaseIndex
-from chatdoctor_hub.knowledge.wikipedia import WikipediaSource
+from chatdoctor_hub.knowledge.searching.index import DiseaseIndex
+from chatdoctor_hub.knowledge.wikipedia.source import WikipediaSource
 from chatdoctor_hub.langchain import ChatDoctor, KnowledgeDoctor
 from chatdoctor_hub.langchain.knowledge import Failure, KnowledgePrompts
 

@@ -22,7 +22,7 @@ from pydantic import PrivateAttr
 
 from chatdoctor_hub.errors import ConfigError, DataError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.wikipedia import WikipediaSource
+from chatdoctor_hub.knowledge.wikipedia.source import WikipediaSource
 from chatdoctor_hub.langchain.lookup_tools import (
     DiseaseLookup,
     WikipediaLookup,

@@ -21,7 +21,7 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 
 from chatdoctor_hub.errors import ConfigError, DataError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable, Medication
-from chatdoctor_hub.knowledge.wikipedia import Passage, WikipediaSource
+from chatdoctor_hub.knowledge.wikipedia.source import Passage, WikipediaSource
 from chatdoctor_hub.langchain.knowledge.evidence import from_hit, from_passage
 from chatdoctor_hub.langchain.retrievers import DiseaseRetriever, WikipediaRetriever, disease_text
 
@@ -227,7 +227,7 @@ async def test_batches_and_chains() -> None:
 
 
 def test_the_index_serves_as_well(tmp_path: Path) -> None:
-    from chatdoctor_hub.knowledge.index import DiseaseIndex
+    from chatdoctor_hub.knowledge.searching.index import DiseaseIndex
 
     with DiseaseIndex.build(TABLE, tmp_path / "diseases.sqlite") as index:
         found = DiseaseRetriever(index=index, k=1).batch(["big toe", "barking cough"] * 8)
@@ -235,7 +235,7 @@ def test_the_index_serves_as_well(tmp_path: Path) -> None:
 
 
 async def test_the_index_serves_other_threads(tmp_path: Path) -> None:
-    from chatdoctor_hub.knowledge.index import DiseaseIndex
+    from chatdoctor_hub.knowledge.searching.index import DiseaseIndex
 
     with DiseaseIndex.build(TABLE, tmp_path / "diseases.sqlite") as index:
         found = await DiseaseRetriever(index=index, k=1).abatch(["big toe", "barking cough"] * 8)

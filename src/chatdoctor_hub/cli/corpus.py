@@ -14,7 +14,7 @@ from rich.console import Console
 from chatdoctor_hub.cli.telling import Debug, told
 
 if TYPE_CHECKING:
-    from chatdoctor_hub.corpus.config import CorpusConfig
+    from chatdoctor_hub.corpus.building.config import CorpusConfig
     from chatdoctor_hub.dialogue import Dialogue
 
 __all__ = ["corpus_app"]
@@ -48,8 +48,8 @@ def build_command(
     """Files of dialogues -> cleaned, compared and divided -> a corpus folder with a data card."""
     with told(debug):
         from chatdoctor_hub.cli.corpus_tables import BuildDisplay
-        from chatdoctor_hub.corpus.build import build_corpus
-        from chatdoctor_hub.corpus.plan import plan_corpus
+        from chatdoctor_hub.corpus.building.build import build_corpus
+        from chatdoctor_hub.corpus.building.plan import plan_corpus
 
         given: dict[str, Any] = _settings(settings or [])
         given |= {"sources": source} if source else {}
@@ -125,7 +125,7 @@ def audit_command(
 
 
 def _config(path: Path | None, given: dict[str, Any]) -> CorpusConfig:
-    from chatdoctor_hub.corpus.config import CorpusConfig
+    from chatdoctor_hub.corpus.building.config import CorpusConfig
 
     return CorpusConfig.load(path, **given) if path else CorpusConfig(**given)
 

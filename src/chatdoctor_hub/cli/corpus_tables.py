@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from chatdoctor_hub.corpus.build import BuildProgress
+    from chatdoctor_hub.corpus.building.build import BuildProgress
+    from chatdoctor_hub.corpus.building.plan import CorpusPlan
     from chatdoctor_hub.corpus.cleaning import Leak
     from chatdoctor_hub.corpus.folder import Corpus
-    from chatdoctor_hub.corpus.plan import CorpusPlan
 
 __all__ = ["BuildDisplay"]
 

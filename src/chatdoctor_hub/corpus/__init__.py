@@ -1,8 +1,9 @@
 """Dialogues to tune on: read, cleaned or written, divided, and kept as a folder.
 
-`reading` takes them from files and the Hub, `cleaning` mends, de-identifies and compares them, `writing`
-makes them from a disease table or with a teacher; the modules beside these build the folder. `cleaning` and
-`writing` import neither of the others, `reading` only `cleaning`. Names are resolved on first use.
+`reading` takes them from files and the Hub, `cleaning` mends, de-identifies and compares them, `writing` makes
+them from a disease table or with a teacher, `building` puts all of it together; the modules beside these are
+the folder itself. `cleaning` and `writing` import neither of the others, `reading` only `cleaning`. Names are
+resolved on first use.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chatdoctor_hub.corpus.build import build_corpus as build_corpus
+    from chatdoctor_hub.corpus.building.build import build_corpus as build_corpus
+    from chatdoctor_hub.corpus.building.config import CorpusConfig as CorpusConfig
+    from chatdoctor_hub.corpus.building.plan import CorpusPlan as CorpusPlan
+    from chatdoctor_hub.corpus.building.plan import plan_corpus as plan_corpus
+    from chatdoctor_hub.corpus.building.scale import corpus_pipelines as corpus_pipelines
     from chatdoctor_hub.corpus.cleaning import AuditReport as AuditReport
     from chatdoctor_hub.corpus.cleaning import Deidentifier as Deidentifier
     from chatdoctor_hub.corpus.cleaning import Finding as Finding
@@ -23,10 +28,7 @@ if TYPE_CHECKING:
     from chatdoctor_hub.corpus.cleaning import find_leaks as find_leaks
     from chatdoctor_hub.corpus.cleaning import normalize_text as normalize_text
     from chatdoctor_hub.corpus.cleaning.normalize import normalize as normalize
-    from chatdoctor_hub.corpus.config import CorpusConfig as CorpusConfig
     from chatdoctor_hub.corpus.folder import Corpus as Corpus
-    from chatdoctor_hub.corpus.plan import CorpusPlan as CorpusPlan
-    from chatdoctor_hub.corpus.plan import plan_corpus as plan_corpus
     from chatdoctor_hub.corpus.reading import DialogueFile as DialogueFile
     from chatdoctor_hub.corpus.reading import DialogueStream as DialogueStream
     from chatdoctor_hub.corpus.reading import Provenance as Provenance
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from chatdoctor_hub.corpus.reading import SourceConfig as SourceConfig
     from chatdoctor_hub.corpus.reading import read_dialogues as read_dialogues
     from chatdoctor_hub.corpus.reading import stream_dialogues as stream_dialogues
-    from chatdoctor_hub.corpus.scale import corpus_pipelines as corpus_pipelines
     from chatdoctor_hub.corpus.splits import Splits as Splits
     from chatdoctor_hub.corpus.splits import split as split
     from chatdoctor_hub.corpus.writing import CoqSample as CoqSample
@@ -57,8 +58,8 @@ _HOMES = {
     "CoqSample": "writing",
     "CoqSamples": "writing",
     "Corpus": "folder",
-    "CorpusConfig": "config",
-    "CorpusPlan": "plan",
+    "CorpusConfig": "building.config",
+    "CorpusPlan": "building.plan",
     "Deidentifier": "cleaning",
     "DialogueFile": "reading",
     "DialogueStream": "reading",
@@ -73,9 +74,9 @@ _HOMES = {
     "Synthesis": "writing",
     "TeacherConfig": "writing",
     "audit": "cleaning",
-    "build_corpus": "build",
+    "build_corpus": "building.build",
     "coq": "writing",
-    "corpus_pipelines": "scale",
+    "corpus_pipelines": "building.scale",
     "count_identifiers": "cleaning",
     "deidentify": "cleaning",
     "find_leaks": "cleaning",
@@ -84,7 +85,7 @@ _HOMES = {
     "lookups": "writing.lookups",
     "normalize": "cleaning.normalize",
     "normalize_text": "cleaning",
-    "plan_corpus": "plan",
+    "plan_corpus": "building.plan",
     "polish": "writing",
     "read_dialogues": "reading",
     "safety_dialogues": "writing",

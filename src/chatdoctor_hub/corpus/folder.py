@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub.corpus.card import render_data_card
+from chatdoctor_hub.corpus.building.card import render_data_card
 from chatdoctor_hub.corpus.reading import RecordProblem
 from chatdoctor_hub.corpus.record import (
     RECORD,

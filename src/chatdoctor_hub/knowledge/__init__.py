@@ -9,23 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chatdoctor_hub.knowledge.csv_layouts import TableProblem as TableProblem
     from chatdoctor_hub.knowledge.disease import Disease as Disease
     from chatdoctor_hub.knowledge.disease import Medication as Medication
-    from chatdoctor_hub.knowledge.index import DiseaseIndex as DiseaseIndex
-    from chatdoctor_hub.knowledge.search import Hit as Hit
+    from chatdoctor_hub.knowledge.searching.index import DiseaseIndex as DiseaseIndex
+    from chatdoctor_hub.knowledge.searching.search import Hit as Hit
     from chatdoctor_hub.knowledge.table import DiseaseTable as DiseaseTable
+    from chatdoctor_hub.knowledge.tables.rows import TableProblem as TableProblem
     from chatdoctor_hub.knowledge.wikipedia import Passage as Passage
     from chatdoctor_hub.knowledge.wikipedia import WikipediaSource as WikipediaSource
 
 _HOMES = {
     "Disease": "disease",
-    "DiseaseIndex": "index",
+    "DiseaseIndex": "searching.index",
     "DiseaseTable": "table",
-    "Hit": "search",
+    "Hit": "searching.search",
     "Medication": "disease",
     "Passage": "wikipedia",
-    "TableProblem": "csv_layouts",
+    "TableProblem": "tables.rows",
     "WikipediaSource": "wikipedia",
 }
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import overload
 
 from chatdoctor_hub.errors import DataFormatError
-from chatdoctor_hub.knowledge.csv_layouts import read_csv
 from chatdoctor_hub.knowledge.disease import Disease
-from chatdoctor_hub.knowledge.hub_table import fetch_table
-from chatdoctor_hub.knowledge.rows import RowReader, TableProblem
-from chatdoctor_hub.knowledge.search import Hit, SearchIndex
+from chatdoctor_hub.knowledge.searching.search import Hit, SearchIndex
 from chatdoctor_hub.knowledge.starter import read_starter
-from chatdoctor_hub.knowledge.table_files import read_table_file
+from chatdoctor_hub.knowledge.tables.csv_layouts import read_csv
+from chatdoctor_hub.knowledge.tables.hub_table import fetch_table
+from chatdoctor_hub.knowledge.tables.rows import RowReader, TableProblem
+from chatdoctor_hub.knowledge.tables.table_files import read_table_file
 
 __all__ = ["DiseaseTable"]
 

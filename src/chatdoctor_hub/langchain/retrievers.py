@@ -18,7 +18,7 @@ from pydantic import Field
 
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
-from chatdoctor_hub.knowledge.wikipedia import WikipediaSource
+from chatdoctor_hub.knowledge.wikipedia.source import WikipediaSource
 from chatdoctor_hub.langchain.knowledge.evidence import from_hit, from_passage
 from chatdoctor_hub.langchain.settings import check_known, in_one_sentence
 

@@ -11,8 +11,8 @@ pytest.importorskip("presidio_analyzer")
 from rich.console import Console
 
 from chatdoctor_hub.corpus.cleaning import KINDS, Deidentifier, Finding, audit, count_identifiers
-from chatdoctor_hub.corpus.cleaning.auditing import clean_sentences
-from chatdoctor_hub.corpus.cleaning.planted import planted_texts, read_sentences
+from chatdoctor_hub.corpus.cleaning.identifiers.auditing import clean_sentences
+from chatdoctor_hub.corpus.cleaning.identifiers.planted import planted_texts, read_sentences
 from chatdoctor_hub.corpus.reading import read_dialogues
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import ConfigError

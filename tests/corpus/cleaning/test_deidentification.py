@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 pytest.importorskip("presidio_analyzer")
 
 from chatdoctor_hub.corpus.cleaning import KINDS, Deidentifier, Finding, deidentify
-from chatdoctor_hub.corpus.cleaning.deidentification import identifiers
-from chatdoctor_hub.corpus.cleaning.planted import planted_texts
-from chatdoctor_hub.corpus.cleaning.presidio_rules import PRESIDIO_KINDS, PRESIDIO_RULES, whole_text
-from chatdoctor_hub.corpus.cleaning.view import View
+from chatdoctor_hub.corpus.cleaning.identifiers.deidentification import identifiers
+from chatdoctor_hub.corpus.cleaning.identifiers.planted import planted_texts
+from chatdoctor_hub.corpus.cleaning.identifiers.presidio_rules import (
+    PRESIDIO_KINDS,
+    PRESIDIO_RULES,
+    whole_text,
+)
+from chatdoctor_hub.corpus.cleaning.identifiers.view import View
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import ConfigError
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chatdoctor_hub.corpus.writing.lexicon import Lexicon
-from chatdoctor_hub.corpus.writing.meaning import changes_of_meaning
+from chatdoctor_hub.corpus.writing.teaching.lexicon import Lexicon
+from chatdoctor_hub.corpus.writing.teaching.meaning import changes_of_meaning
 from chatdoctor_hub.proportion import Proportion
 
 LEXICON = Lexicon()

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from teacher_fakes import FakeTeacher, StructuredTeacher
 
-from chatdoctor_hub.corpus.writing.lexicon import Lexicon
-from chatdoctor_hub.corpus.writing.meaning import changes_of_meaning, numbers, urgency
-from chatdoctor_hub.corpus.writing.polishing import polish
 from chatdoctor_hub.corpus.writing.synthesis import synthesize
-from chatdoctor_hub.corpus.writing.teacher_report import TeacherConfig
+from chatdoctor_hub.corpus.writing.teaching.lexicon import Lexicon
+from chatdoctor_hub.corpus.writing.teaching.meaning import changes_of_meaning, numbers, urgency
+from chatdoctor_hub.corpus.writing.teaching.polishing import polish
+from chatdoctor_hub.corpus.writing.teaching.teacher_report import TeacherConfig
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.knowledge import DiseaseTable

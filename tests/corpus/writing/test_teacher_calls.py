@@ -11,7 +11,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from teacher_fakes import FakeTeacher, ServiceError, StructuredTeacher
 
-from chatdoctor_hub.corpus.writing.teacher_calls import (
+from chatdoctor_hub.corpus.writing.teaching.teacher_calls import (
     Caller,
     is_passing,
     is_permanent,
@@ -19,7 +19,7 @@ from chatdoctor_hub.corpus.writing.teacher_calls import (
     supports_structure,
     teacher_name,
 )
-from chatdoctor_hub.corpus.writing.teacher_synthesis import WrittenDialogue
+from chatdoctor_hub.corpus.writing.teaching.teacher_synthesis import WrittenDialogue
 
 GOOD = {
     "turns": [{"speaker": "patient", "text": "Hm."}, {"speaker": "doctor", "text": "A {brace} and\na line."}]

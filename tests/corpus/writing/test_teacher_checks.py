@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import pytest
 
-from chatdoctor_hub.corpus.writing.lexicon import Lexicon, row_text
 from chatdoctor_hub.corpus.writing.synthesis import synthesize
-from chatdoctor_hub.corpus.writing.teacher_checks import check_dialogue, is_urgent
+from chatdoctor_hub.corpus.writing.teaching.lexicon import Lexicon, row_text
+from chatdoctor_hub.corpus.writing.teaching.teacher_checks import check_dialogue, is_urgent
 from chatdoctor_hub.knowledge import Disease, DiseaseTable, Medication
 from chatdoctor_hub.proportion import Proportion
 

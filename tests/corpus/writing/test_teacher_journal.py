@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from chatdoctor_hub.corpus.writing.journal import Journal
+from chatdoctor_hub.corpus.writing.teaching.journal import Journal
 from chatdoctor_hub.errors import DataError, DataFormatError, DiskSpaceError
 
 

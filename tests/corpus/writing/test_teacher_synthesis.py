@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 from teacher_fakes import FakeTeacher, StructuredTeacher
 
-from chatdoctor_hub.corpus.writing.journal import Journal
 from chatdoctor_hub.corpus.writing.synthesis import synthesize
-from chatdoctor_hub.corpus.writing.teacher_report import TeacherConfig
-from chatdoctor_hub.corpus.writing.teacher_synthesis import synthesize_with_teacher
+from chatdoctor_hub.corpus.writing.teaching.journal import Journal
+from chatdoctor_hub.corpus.writing.teaching.teacher_report import TeacherConfig
+from chatdoctor_hub.corpus.writing.teaching.teacher_synthesis import synthesize_with_teacher
 from chatdoctor_hub.errors import ConfigError, DataError, DataFormatError, GenerationError
 from chatdoctor_hub.knowledge import Disease, DiseaseTable
 

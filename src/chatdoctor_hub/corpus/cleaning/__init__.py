@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from chatdoctor_hub.corpus.cleaning.auditing import (
-    AuditReport,
-    IdentifierCounts,
-    audit,
-    count_identifiers,
-)
-from chatdoctor_hub.corpus.cleaning.deidentification import Deidentifier, deidentify
 from chatdoctor_hub.corpus.cleaning.duplicates import (
     SplitDuplicates,
     duplicates_by_split,
     group_near_duplicates,
 )
-from chatdoctor_hub.corpus.cleaning.kinds import KINDS, Finding, Kind
+from chatdoctor_hub.corpus.cleaning.identifiers.auditing import (
+    AuditReport,
+    IdentifierCounts,
+    audit,
+    count_identifiers,
+)
+from chatdoctor_hub.corpus.cleaning.identifiers.deidentification import Deidentifier, deidentify
+from chatdoctor_hub.corpus.cleaning.identifiers.kinds import KINDS, Finding, Kind
 from chatdoctor_hub.corpus.cleaning.leaks import Leak, LeakChecker, find_leaks
 from chatdoctor_hub.corpus.cleaning.normalize import normalize, normalize_text
 from chatdoctor_hub.corpus.cleaning.sketches import Sketcher, spoken_text

@@ -8,12 +8,12 @@ from __future__ import annotations
 from chatdoctor_hub.corpus.writing.behaviour import general_dialogues, safety_dialogues
 from chatdoctor_hub.corpus.writing.lookups import lookups
 from chatdoctor_hub.corpus.writing.messages_file import write_messages, write_report
-from chatdoctor_hub.corpus.writing.polishing import Polished, PolishedTurn, polish
 from chatdoctor_hub.corpus.writing.question_rules import is_question
 from chatdoctor_hub.corpus.writing.questioning import CoqSample, CoqSamples, coq
 from chatdoctor_hub.corpus.writing.synthesis import synthesize
-from chatdoctor_hub.corpus.writing.teacher_report import TeacherConfig, TeacherReport
-from chatdoctor_hub.corpus.writing.teacher_synthesis import Synthesis, synthesize_with_teacher
+from chatdoctor_hub.corpus.writing.teaching.polishing import Polished, PolishedTurn, polish
+from chatdoctor_hub.corpus.writing.teaching.teacher_report import TeacherConfig, TeacherReport
+from chatdoctor_hub.corpus.writing.teaching.teacher_synthesis import Synthesis, synthesize_with_teacher
 
 __all__ = [
     "CoqSample",

@@ -11,7 +11,7 @@ import re
 from functools import partial
 
 from chatdoctor_hub.corpus.writing.sentences import Sentence, chinese_share, sentences
-from chatdoctor_hub.corpus.writing.word_rules import rule
+from chatdoctor_hub.corpus.writing.teaching.word_rules import rule
 from chatdoctor_hub.dialogue import Turn
 
 __all__ = ["asking_sentences", "is_question"]

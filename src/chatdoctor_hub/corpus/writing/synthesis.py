@@ -74,8 +74,8 @@ def synthesize(
         GenerationError: when the teacher refuses every call; the journal keeps what was answered.
     """
     if teacher is not None:
-        from chatdoctor_hub.corpus.writing.teacher_report import TeacherConfig
-        from chatdoctor_hub.corpus.writing.teacher_synthesis import synthesize_with_teacher
+        from chatdoctor_hub.corpus.writing.teaching.teacher_report import TeacherConfig
+        from chatdoctor_hub.corpus.writing.teaching.teacher_synthesis import synthesize_with_teacher
 
         config = TeacherConfig(max_concurrency=max_concurrency, requests_per_second=requests_per_second)
         taught = synthesize_with_teacher(teacher, table, n, seed, multi_turn, journal=journal, config=config)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from chatdoctor_hub.knowledge.words import stems
+from chatdoctor_hub.knowledge.searching.words import stems
 
 __all__ = ["lexical_keywords", "parse_keywords"]
 

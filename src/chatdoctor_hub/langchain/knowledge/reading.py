@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from chatdoctor_hub.knowledge import passages as prose
+from chatdoctor_hub.knowledge.wikipedia import passages as prose
 from chatdoctor_hub.langchain.knowledge.evidence import Evidence
 
 __all__ = ["chosen", "narrowed", "sentences_of", "shares"]

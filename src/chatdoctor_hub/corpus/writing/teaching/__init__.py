@@ -1,0 +1,3 @@
+"""Asking a teacher model, and checking what it answers."""
+
+__all__: list[str] = []

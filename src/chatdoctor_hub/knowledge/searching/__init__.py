@@ -1,0 +1,3 @@
+"""One ranking of diseases for a patient's words, in memory or in an index file."""
+
+__all__: list[str] = []
