@@ -37,6 +37,10 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python bench/import_time.py
+	$(BIN)/python bench/search.py
+	$(BIN)/python bench/deidentify.py
+	$(BIN)/python bench/duplicates.py
+	$(BIN)/python bench/corpus_build.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
