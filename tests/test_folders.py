@@ -105,8 +105,6 @@ def start(code: str, *args: Path) -> subprocess.Popen[str]:
     head = "import sys, time\nfrom pathlib import Path\nfrom chatdoctor_hub.folders import *\n"
     process = subprocess.Popen(
         [sys.executable, "-c", head + textwrap.dedent(code), *map(str, args)],
-        # A background shell hands down an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

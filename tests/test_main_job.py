@@ -54,8 +54,6 @@ def test_the_default_main_job_and_its_resumption(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={**os.environ, "HOME": str(home)},
         stdout=subprocess.DEVNULL,
-        # A background shell hands down an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     base = tmp_path / "runs" / "quickstart"
     deadline = time.monotonic() + 120

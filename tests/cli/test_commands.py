@@ -122,8 +122,6 @@ def test_ctrl_c_leaves_nothing_half_written(environment: dict[str, str], tmp_pat
         [command, "quickstart", "--out", "q"],
         cwd=tmp_path,
         env=environment,
-        # A background shell hands down an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

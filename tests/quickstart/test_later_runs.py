@@ -55,8 +55,6 @@ def test_ctrl_c_says_so(tmp_path: Path) -> None:
     working: Any = subprocess.Popen(
         [Path(sys.executable).with_name("chatdoctor"), "quickstart", "--out", "q"],
         cwd=tmp_path,
-        # A background shell hands down an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
