@@ -134,6 +134,7 @@ def test_leaks_are_named_by_their_ids(source: Path, tmp_path: Path, config: Path
     assert "raw.jsonl 4" in told.output
     assert "held_out.jsonl 1" in told.output
     assert "1 leaks" in told.output
+    assert "foreseen" not in told.output
     assert "hurts" not in told.output
     clean = call("leaks", source, write_lines(tmp_path / "clean.jsonl", [record(999)]))
     assert (clean.exit_code, clean.output.strip()) == (0, "0 leaks")

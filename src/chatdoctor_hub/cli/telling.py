@@ -33,6 +33,8 @@ def told(debug: bool) -> Iterator[None]:
     warnings.simplefilter("ignore")
     try:
         yield
+    except typer.Exit:
+        raise  # a verb that ends with a status of its own
     except ChatDoctorError as error:
         _tell(str(error))
         raise typer.Exit(2) from None
