@@ -21,7 +21,7 @@ from chatdoctor_hub.errors import ChatDoctorError, DataError, DataFormatError, D
 
 __all__ = ["left_aside", "replacing_file", "replacing_folder"]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries written in Rust raise errors without an errno, and shutil one error for many files.
 _FULL_IN_WORDS = re.compile(rf"(?:os error|Errno) (?:{errno.ENOSPC}|{errno.EDQUOT})\b")
 

@@ -85,7 +85,7 @@ def test_settings_come_from_options_too(source: Path, config: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["build"], "sources: missing; out: missing; licence: missing"),
+        (["build"], "licence: missing (of the result, as the data card states it; or 'unknown')"),
         (["build", "none.yaml"], "expected the settings of a corpus in YAML"),
         (["build", "--set", "seed"], "Expected --set key=value"),
         (["build", "--set", "seed=["], "Expected --set key=value"),
@@ -170,3 +170,44 @@ def test_audit_counts_what_is_in_data(tmp_path: Path) -> None:
     assert (counted["dialogues"], counted["changed"]) == (3, 1)
     assert sum(counted["by_kind"].values()) == 2
     assert "example" not in told.output
+
+
+def test_evaluation_sets_are_compared_whole(source: Path, tmp_path: Path) -> None:
+    """Their test files above all: a name that tells a split must not hide the others."""
+    held_out = tmp_path / "held_out"
+    held_out.mkdir()
+    write_lines(held_out / "test.jsonl", [record(3)])
+    write_lines(held_out / "train.jsonl", [record(999)])
+    assert call("leaks", source, held_out).exit_code == 1
+    made = call(
+        "build",
+        "--source",
+        source,
+        "--out",
+        tmp_path / "c",
+        "--set",
+        "licence=unknown",
+        "--set",
+        f"leak_check={held_out}",
+    )
+    assert made.exit_code == 2
+    assert "repeat" in made.output
+
+
+def test_a_build_keeps_apart_from_what_it_reads(source: Path, tmp_path: Path, config: Path) -> None:
+    inside = source.parent
+    told = call("build", "--source", inside, "--out", inside / "made", "--set", "licence=unknown")
+    assert (told.exit_code, "one inside the other" in told.output.replace("\n", " ")) == (2, True)
+    call("build", config)
+    before = sorted((tmp_path / "made").rglob("*"))
+    eaten = call(
+        "build",
+        "--source",
+        tmp_path / "made" / "data",
+        "--out",
+        tmp_path / "made",
+        "--set",
+        "licence=unknown",
+    )
+    assert eaten.exit_code == 2
+    assert sorted((tmp_path / "made").rglob("*")) == before

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chatdoctor_hub.cli.corpus_writing import corpus_app
+from chatdoctor_hub.corpus import Corpus, split
 from chatdoctor_hub.corpus.reading import read_dialogues
 from chatdoctor_hub.corpus.writing import synthesize
 from chatdoctor_hub.knowledge import DiseaseTable
@@ -125,3 +126,25 @@ def test_a_teacher_by_name_needs_langchain(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     said = run("synthesize", "--n", 1, "--out", tmp_path / "d.jsonl", "--teacher", "x:y", code=2)
     assert "chatdoctor-hub[agents]" in " ".join(said.split())
+
+
+def test_what_is_read_is_never_overwritten(tmp_path, teacher):
+    run("synthesize", "--n", 20, "--out", tmp_path / "d.jsonl")
+    before = (tmp_path / "d.jsonl").read_bytes()
+    for verb in (("coq",), ("polish", "--teacher", "fake:teacher")):
+        said = run(*verb, tmp_path / "d.jsonl", tmp_path / "d.jsonl", code=2)
+        assert "name another OUT" in " ".join(said.split())
+    assert (tmp_path / "d.jsonl").read_bytes() == before
+
+
+def test_a_corpus_folder_is_read_too(tmp_path):
+    corpus = Corpus.write(
+        tmp_path / "corpus",
+        split(synthesize(DiseaseTable.starter(), 40)),
+        seed=0,
+        sources=["x"],
+        repairs={},
+        problems=(),
+    )
+    run("coq", corpus.path, tmp_path / "samples.jsonl", "--all")
+    assert len(lines(tmp_path / "samples.jsonl")) == sum(len(item.doctor_turns) for item in corpus.train)

@@ -150,7 +150,8 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
 def _named_dialogues(path: str) -> Iterator[Dialogue]:
     """The dialogues of a corpus folder or a source, each called by its source and its id."""
     from chatdoctor_hub.corpus.folder import Corpus
-    from chatdoctor_hub.corpus.reading import stream_dialogues
+    from chatdoctor_hub.corpus.reading import SourceConfig, stream_dialogues
+    from chatdoctor_hub.corpus.reading.splits_by_name import ALL
     from chatdoctor_hub.corpus.record import RECORD
     from chatdoctor_hub.corpus.splits import SPLITS
     from chatdoctor_hub.dialogue import Dialogue
@@ -159,7 +160,7 @@ def _named_dialogues(path: str) -> Iterator[Dialogue]:
         corpus = Corpus.open(path)
         found: Iterator[Any] = (item for name in SPLITS for item in corpus.stream(name))
     else:
-        found = iter(stream_dialogues(path))
+        found = iter(stream_dialogues(SourceConfig(path=path, split=ALL)))
     for item in found:
         if isinstance(item, Dialogue):
             yield replace(item, id=f"{item.source} {item.id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from chatdoctor_hub.corpus.writing import TeacherConfig, TeacherReport
+    from chatdoctor_hub.dialogue import Dialogue
     from chatdoctor_hub.knowledge import DiseaseTable
 
 __all__ = ["corpus_app"]
 
 _Table = Annotated[Path | None, typer.Option("--table", help="Disease table (CSV). [starter table]")]
+_In = Annotated[
+    Path,
+    typer.Argument(metavar="IN", help="Dialogues: a file, or a corpus folder, whose training split is read."),
+]
 _Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 _Journal = Annotated[
     Path | None,
@@ -85,7 +91,12 @@ def synthesize_command(
 
 @corpus_app.command("polish")
 def polish_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Dialogues (JSON or JSONL).")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="Dialogues: a file, or a corpus folder, whose training split is read."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The JSONL file to write.")],
     teacher: Annotated[str, typer.Option(help="LangChain chat model, 'provider:model'.")],
     table: Annotated[
@@ -105,12 +116,11 @@ def polish_command(
     Patients' words are sent to the teacher as context: de-identify them first.
     """
     with told(debug):
-        from chatdoctor_hub.corpus.reading import read_dialogues
         from chatdoctor_hub.corpus.writing import polish, write_messages
 
         config = _config(max_concurrency, requests_per_second, attempts, timeout, input_price, output_price)
         made = polish(
-            read_dialogues(source),
+            _dialogues(source, out),
             _teacher(teacher),
             journal=journal or _beside(out, "journal.jsonl"),
             config=config,
@@ -124,7 +134,12 @@ def polish_command(
 
 @corpus_app.command("coq")
 def coq_command(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Dialogues (JSON or JSONL).")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="Dialogues: a file, or a corpus folder, whose training split is read."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The JSONL file to write.")],
     target_questions: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the targets that ask; BianQue has 0.46.")
@@ -135,10 +150,9 @@ def coq_command(
 ) -> None:
     """Dialogues -> chain-of-questioning samples: every doctor turn a target, labelled."""
     with told(debug):
-        from chatdoctor_hub.corpus.reading import read_dialogues
         from chatdoctor_hub.corpus.writing import coq, write_messages
 
-        samples = coq(read_dialogues(source), None if every else target_questions, seed)
+        samples = coq(_dialogues(source, out), None if every else target_questions, seed)
         labels = ({"label": sample.label, "group": sample.group} for sample in samples)
         write_messages(out, (sample.dialogue for sample in samples), labels)
         counts = samples.counts
@@ -154,6 +168,17 @@ def coq_command(
             console.print(
                 "That share cannot be reached: one label is missing, so every target is kept.", soft_wrap=True
             )
+
+
+def _dialogues(source: Path, out: Path) -> Sequence[Dialogue]:
+    """What is to be worked on; never overwritten with what comes of it."""
+    from chatdoctor_hub.corpus.folder import Corpus
+    from chatdoctor_hub.corpus.reading import read_dialogues
+    from chatdoctor_hub.corpus.record import RECORD
+
+    if source.resolve() == out.resolve():
+        raise ConfigError(f"Expected another file to write than {source}, found the same; name another OUT.")
+    return Corpus.open(source).train if (source / RECORD).is_file() else read_dialogues(source)
 
 
 def _table(path: Path | None) -> DiseaseTable:

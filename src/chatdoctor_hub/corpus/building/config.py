@@ -188,7 +188,8 @@ def _all_faults(model: type[BaseModel], error: ValidationError) -> list[str]:
             near = difflib.get_close_matches(where, list(model.model_fields), n=1)
             faults.append(f"{where}: no such setting" + (f", did you mean {near[0]!r}?" if near else ""))
         elif fault["type"] == "missing":
-            faults.append(f"{where}: missing")
+            field = model.model_fields.get(where)
+            faults.append(f"{where}: missing" + (f" ({field.description})" if field else ""))
         elif isinstance(inner, ConfigError) and len(inner.args) > 1:
             faults += [f"{where}.{said}" for said in inner.args[1]]
         elif isinstance(inner, ValueError):

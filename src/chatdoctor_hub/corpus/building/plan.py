@@ -6,12 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from chatdoctor_hub.corpus.building.config import CorpusConfig
 from chatdoctor_hub.corpus.building.parts import PART_SIZE
 from chatdoctor_hub.corpus.reading import DialogueStream, SourceConfig, stream_dialogues
+from chatdoctor_hub.corpus.reading.splits_by_name import ALL
+from chatdoctor_hub.errors import ConfigError
 
 __all__ = ["CorpusPlan", "PlannedSource", "plan_corpus"]
 
@@ -98,10 +101,30 @@ class CorpusPlan:
 def plan_corpus(config: CorpusConfig) -> CorpusPlan:
     """Find every source of a corpus, without reading it.
 
+    Evaluation sets that name no split are compared whole: nothing of them may be trained on.
+
     Raises:
         DataNotFoundError, DataFormatError: when a source cannot be found or read.
+        ConfigError: when the corpus would take the place of one of its sources, or stand among them.
     """
-    return CorpusPlan(config, tuple(_planned(config.sources)), tuple(_planned(config.leak_check)))
+    if not Path(config.out).resolve().name:
+        raise ConfigError(f"Expected a folder's name in out, found {config.out!r}; choose a folder to write.")
+    for source in config.sources:
+        _keep_apart(Path(source.path), Path(config.out))
+    whole = [one.model_copy(update={"split": one.split or ALL}) for one in config.leak_check]
+    return CorpusPlan(config, tuple(_planned(config.sources)), tuple(_planned(whole)))
+
+
+def _keep_apart(source: Path, out: Path) -> None:
+    """A build that reads what it writes would not be the same twice, and would lose what it replaces."""
+    if not source.exists():
+        return
+    read, written = source.resolve(), out.resolve()
+    if read == written or written in read.parents or (source.is_dir() and read in written.parents):
+        raise ConfigError(
+            f"Expected a corpus apart from its sources, found the source {source} and the corpus {out} one inside "
+            "the other; choose another place with out."
+        )
 
 
 def _planned(sources: Sequence[SourceConfig]) -> Iterator[PlannedSource]:
@@ -133,8 +156,14 @@ def _digest(values: Any) -> str:
 
 def _versions() -> list[str]:
     """Of what decides which bytes come out."""
-    from importlib.metadata import version
-
     from chatdoctor_hub import __version__
 
-    return [__version__, version("pyarrow"), version("numpy")]
+    packages = ("pyarrow", "numpy", "ftfy", "datasketch", "presidio-analyzer")
+    return [__version__, *map(_version_of, packages)]
+
+
+def _version_of(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

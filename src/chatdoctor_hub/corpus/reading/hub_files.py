@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub.corpus.reading.splits_by_name import is_data, of_split
+from chatdoctor_hub.corpus.reading.splits_by_name import ALL, is_data, of_split
 from chatdoctor_hub.errors import ConfigError, DataFormatError, DataNotFoundError
 
 __all__ = ["HubFiles", "find_on_hub"]
@@ -177,7 +177,7 @@ def _listed(names: Sequence[str], data_files: Any, split: str | None) -> tuple[l
         patterns = [str(item) for item in entries]
         return of_split([name for name in names if _matches(name, patterns)], split)
     known = [str(item.get("split")) for item in by_split]
-    wanted = split or ("train" if "train" in known else None)
+    wanted = None if split == ALL else split or ("train" if "train" in known else None)
     chosen: list[str] = []
     for item in by_split:
         if wanted in (None, item.get("split")):

@@ -32,7 +32,8 @@ class SourceConfig(BaseModel):
     )
     split: str | None = Field(
         None,
-        description="of a folder or a Hub data set; None: train where the files' names tell splits, else all",
+        description="of a folder or a Hub data set; None: train where the files' names tell splits, else "
+        "all; 'all': every one",
     )
     config: str | None = Field(
         None, description="configuration of a Hub data set, or a folder within a folder"

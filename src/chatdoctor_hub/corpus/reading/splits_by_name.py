@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["is_data", "of_split"]
+__all__ = ["ALL", "is_data", "of_split"]
+
+ALL = "all"
+"""Every split: what training data are compared with is compared whole."""
 
 _SUFFIX = re.compile(r"\.(?:json|jsonl|ndjson|csv|tsv|parquet)(?:\.gz|\.zst)?\Z", re.IGNORECASE)
 # What libraries and the Hub put beside data.
@@ -30,8 +33,10 @@ def of_split(names: Sequence[str], split: str | None) -> tuple[list[str], str]:
     Args:
         names: relative names, with /.
         split: None takes the files of the training split where any name tells that it is one, else all: what
-            is to be tested with is never trained on by oversight.
+            is to be tested with is never trained on by oversight. "all" takes every file.
     """
+    if split == ALL:
+        return list(names), ""
     chosen = [name for name in names if _tells(name, split or "train")]
     if not split and not chosen:
         return list(names), ""

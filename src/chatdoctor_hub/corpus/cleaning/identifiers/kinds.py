@@ -96,7 +96,7 @@ _KINDS = (
         "us_ssn",
         "SSN",
         "US social security numbers as 3-2-4 digits with hyphens, or announced by SSN or social security.",
-        "Unannounced ones without hyphens.",
+        "Unannounced ones without hyphens, and numbers that are never issued or known as samples.",
     ),
     Kind(
         "uk_nhs",
