@@ -67,8 +67,9 @@ for module in modules:
     try:
         importlib.import_module(module)
     except Exception as error:
-        # Classes that extend PEFT's cannot be without it; they say so.
-        if module.startswith("chatdoctor_hub.adapters") and type(error).__name__ == "MissingExtraError":
+        # Classes that extend PEFT's or torch's cannot be without them; they say so.
+        extending = ("chatdoctor_hub.adapters", "chatdoctor_hub.training.passes.fused")
+        if module.startswith(extending) and type(error).__name__ == "MissingExtraError":
             continue
         faults[module] = f"{type(error).__name__}: {error}"
         continue

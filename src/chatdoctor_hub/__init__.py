@@ -8,7 +8,7 @@ Rooms and their ranks; a room imports only from rooms of a lower rank, on the gr
 named before it (`tests/test_architecture.py` reads this table):
 
     0  errors, dialogue, folders, proportion
-    1  knowledge, prompts
+    1  knowledge, prompts, safety
     2  corpus, models, adapters
     3  training
     4  release

@@ -7,7 +7,8 @@
     │   └── LeakError              (ValueError)          training data repeat records of an evaluation set
     ├── PromptError
     │   ├── UnknownPromptError     (LookupError)         no prompt pair of that id
-    │   └── PromptDigestError      (ValueError)          a stored prompt differs from its digest
+    │   ├── PromptDigestError      (ValueError)          a stored prompt differs from its digest
+    │   └── PurityError            (ValueError)          dialogues to tune on carry a safety prompt
     ├── ConfigError                (ValueError)          one or more settings are wrong; all are listed
     ├── ModelError
     │   ├── ModelNotFoundError     (FileNotFoundError)   no such model, on disk or in the Hub's cache
@@ -17,6 +18,7 @@
     │   └── ReleaseFormatError     (ValueError)          the release has gaps or cannot be trusted
     ├── GenerationError            (RuntimeError)        a model could not answer
     │   └── ContextLengthError     (ValueError)          the prompt does not fit the model's context
+    ├── TrainingError              (RuntimeError)        a tuning run cannot go on; what was good is kept
     ├── MissingExtraError          (ImportError)         an optional dependency is not installed
     └── DiskSpaceError             (OSError)             too little room to finish what was asked
 
@@ -41,9 +43,11 @@ __all__ = [
     "ModelNotFoundError",
     "PromptDigestError",
     "PromptError",
+    "PurityError",
     "ReleaseError",
     "ReleaseFormatError",
     "ReleaseNotFoundError",
+    "TrainingError",
     "UnknownPromptError",
 ]
 
@@ -84,6 +88,10 @@ class PromptDigestError(PromptError, ValueError):
     """A stored prompt does not have the digest that was recorded for it."""
 
 
+class PurityError(PromptError, ValueError):
+    """Dialogues to tune on carry a safety prompt (PTST, arXiv 2402.18540)."""
+
+
 class ConfigError(ChatDoctorError, ValueError):
     """One or more settings are wrong; the message lists all of them."""
 
@@ -118,6 +126,10 @@ class GenerationError(ChatDoctorError, RuntimeError):
 
 class ContextLengthError(GenerationError, ValueError):
     """The prompt and the room for the answer do not fit the model's context."""
+
+
+class TrainingError(ChatDoctorError, RuntimeError):
+    """A tuning run cannot go on; its last good checkpoint is kept."""
 
 
 class MissingExtraError(ChatDoctorError, ImportError):

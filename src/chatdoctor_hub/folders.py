@@ -19,7 +19,7 @@ from pathlib import Path
 
 from chatdoctor_hub.errors import ChatDoctorError, DataError, DataFormatError, DiskSpaceError
 
-__all__ = ["left_aside", "replacing_file", "replacing_folder"]
+__all__ = ["held_folder", "left_aside", "replacing_file", "replacing_folder"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries written in Rust raise errors without an errno, and shutil one error for many files.
@@ -72,6 +72,49 @@ def replacing_file(out: str | os.PathLike[str], *, what: str = "file") -> Iterat
             )
         yield new / target.name
         (new / target.name).replace(target)
+
+
+@contextmanager
+def held_folder(place: Path, what: str) -> Iterator[Path]:
+    """A folder that only its owner may read, made if need be, for one process at a time.
+
+    Args:
+        place: the folder; it stays when the block ends.
+        what: the work that is done there ("the build of corpus"), for messages.
+
+    Raises:
+        DataError: when another process works there, or it cannot be made.
+    """
+    with ExitStack() as held:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _hold(place, what, held)
+        except OSError as error:
+            raise DataError(
+                f"Expected a work folder {str(place)!r} for {what}, found: {error.strerror}; choose a place "
+                "that you may write to."
+            ) from error
+        yield place
+
+
+def _hold(place: Path, what: str, held: ExitStack) -> None:
+    place.mkdir(exist_ok=True, mode=0o700)
+    with suppress(ImportError):
+        import fcntl
+
+        handle = os.open(place, os.O_RDONLY)
+        held.callback(os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"Expected to be alone in {what}, found another process at it; wait for it, or choose another "
+                "folder."
+            ) from None
+        except OSError:
+            return  # a file system without locks
+        if not place.exists() or place.stat().st_ino != os.fstat(handle).st_ino:
+            _hold(place, what, held)  # work that was just ending has removed it meanwhile
 
 
 def left_aside(out: Path, kind: str = "old") -> list[Path]:

@@ -30,6 +30,7 @@ OWN = {
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
     "bloom": {"n_head": 4, "n_layer": 2},
     "gptj": {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "n_positions": 64},
+    "gpt_neo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
     "gemma": {"head_dim": 8},
     "gemma2": {"head_dim": 8},
     "gemma3_text": {"head_dim": 8},

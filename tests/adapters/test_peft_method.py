@@ -16,6 +16,7 @@ pytest.importorskip("peft")
 from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
 
 from chatdoctor_hub.adapters import ParallelConfig, SeriesConfig, export_lora  # noqa: E402
+from chatdoctor_hub.adapters.layers import BottleneckLayer  # noqa: E402
 from chatdoctor_hub.errors import ConfigError, ModelFormatError  # noqa: E402
 
 CONFIGS = [
@@ -88,15 +89,16 @@ def test_several_adapters_are_switched_disabled_and_deleted(
     assert not any(".one." in name for name, _ in model.named_parameters())
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)
 def test_gradient_checkpointing_gives_the_same_gradients(
-    config: Any, make_llama: Callable[..., Any], tokens: Any
+    config: Any, reentrant: bool, make_llama: Callable[..., Any], tokens: Any
 ) -> None:
     found = []
     for checkpointing in (False, True):
         model = trained(make_llama(), config).train()
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.gradient_checkpointing_enable({"use_reentrant": reentrant})
             model.enable_input_require_grads()
         model(tokens, labels=tokens).loss.backward()
         found.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
@@ -148,6 +150,44 @@ def test_what_cannot_be_merged_is_refused_before_anything_changes(
         with pytest.raises(ModelFormatError, match=reason):
             model.merge_and_unload()
         assert torch.equal(model(tokens).logits, expected)
+
+
+def test_a_layer_without_a_formula_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        BottleneckLayer(torch.nn.Linear(4, 4))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("config", CONFIGS, ids=IDS)
+def test_on_a_quantized_base(
+    config: Any, bits: int, make_llama: Callable[..., Any], tokens: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    make_llama(hidden_size=64, intermediate_size=128).save_pretrained(tmp_path / "base")
+    how = BitsAndBytesConfig(load_in_4bit=True) if bits == 4 else BitsAndBytesConfig(load_in_8bit=True)
+    base = [
+        AutoModelForCausalLM.from_pretrained(
+            tmp_path / "base", quantization_config=how, dtype=torch.float32, device_map={"": "cpu"}
+        )
+        for _ in range(3)
+    ]
+    model = get_peft_model(base[0], config)
+    # bitsandbytes computes with and without gradients in ways of its own, which differ by about 0.002.
+    close = {"rtol": 0.0, "atol": 1e-2}
+    torch.testing.assert_close(model(tokens).logits, base[1](tokens).logits, **close)
+    shake(model, 3)
+    given = model(tokens, labels=tokens)
+    given.loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
+    model.save_pretrained(str(tmp_path / "adapter"))
+    loaded = PeftModel.from_pretrained(base[2], str(tmp_path / "adapter"))
+    torch.testing.assert_close(loaded(tokens).logits, given.logits, **close)
+    linear = ParallelConfig(bottleneck_size=4, placement="linear", activation="identity")
+    with pytest.raises(ModelFormatError, match=r"type Linear[48]bit"):
+        get_peft_model(base[1], linear).merge_and_unload()
 
 
 def test_weights_that_are_not_finite_are_not_merged(make_llama: Callable[..., Any]) -> None:

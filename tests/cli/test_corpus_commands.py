@@ -211,3 +211,59 @@ def test_a_build_keeps_apart_from_what_it_reads(source: Path, tmp_path: Path, co
     )
     assert eaten.exit_code == 2
     assert sorted((tmp_path / "made").rglob("*")) == before
+
+
+def test_leaks_as_json_are_all_there(source: Path, tmp_path: Path) -> None:
+    held_out = write_lines(tmp_path / "held_out.jsonl", [record(number) for number in range(25)])
+    listed = call("leaks", source, held_out, "--json")
+    assert listed.exit_code == 1
+    found = json.loads(listed.output)
+    assert (found["threshold"], found["found"]) == (0.8, len(found["leaks"]))
+    assert found["found"] >= 25
+    assert found["leaks"][3] == {
+        "training_id": "raw.jsonl 4",
+        "evaluation_id": "held_out.jsonl 4",
+        "similarity": 1.0,
+        "kind": "exact",
+        "part": "question",
+    }
+    told = call("leaks", source, held_out)
+    assert f"… and {found['found'] - 20} more pairs, which --json lists" in told.output
+    assert "hurts" not in listed.output
+    none = call("leaks", source, write_lines(tmp_path / "clean.jsonl", [record(999)]), "--json")
+    assert (none.exit_code, json.loads(none.output)["leaks"]) == (0, [])
+
+
+def test_leaks_of_a_de_identified_corpus_are_found(tmp_path: Path) -> None:
+    pytest.importorskip("presidio_analyzer")
+    items = [record(number) for number in range(30)]
+    for number, item in enumerate(items):
+        item["input"] += f" I am Anna Miller, anna.miller{number}@example.org, 07700 900{number + 100}."
+    raw = write_lines(tmp_path / "raw.jsonl", items)
+    told = call("build", "--source", raw, "--out", tmp_path / "made", "--set", "licence=MIT")
+    assert told.exit_code == 0, told.output
+    held_out = write_lines(tmp_path / "held_out.jsonl", [items[4]])
+    found = json.loads(call("leaks", tmp_path / "made", held_out, "--json").output)["leaks"]
+    assert [(leak["training_id"], leak["kind"]) for leak in found] == [("raw.jsonl 5", "exact")]
+
+
+def test_what_is_not_read_of_a_folder_is_said(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "published"
+    folder.mkdir()
+    for name in ("train", "test", "validation"):
+        (folder / f"{name}.jsonl").write_bytes(source.read_bytes())
+    told = call("build", "--source", folder, "--out", tmp_path / "c", "--set", "licence=MIT", "--dry-run")
+    assert "published: read: train, 1 of 3 files" in told.output
+
+
+def test_a_build_that_is_stopped_says_where_its_work_is(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chatdoctor_hub.corpus.building.build.decide", stop)
+    told = call("build", config)
+    assert told.exit_code == 130
+    assert f"kept in {tmp_path / '.made.build'} until a build succeeds" in told.output
+    assert "goes on where it stopped" in told.output

@@ -14,11 +14,29 @@ import pyarrow.parquet as pq
 import pytest
 from raw_dialogues import faulty, record, write_lines
 
-from chatdoctor_hub.corpus import Corpus, read_dialogues, split
-from chatdoctor_hub.corpus.building.build import BuildProgress, build_corpus
+from chatdoctor_hub.corpus import (
+    Corpus,
+    Deidentifier,
+    deidentify,
+    normalize,
+    normalize_text,
+    plan_corpus,
+    read_dialogues,
+    split,
+    stream_dialogues,
+)
+from chatdoctor_hub.corpus.building.build import BuildProgress, begin_build, build_corpus, make_parts
 from chatdoctor_hub.corpus.building.config import CorpusConfig
 from chatdoctor_hub.corpus.building.parts import PartMaker
-from chatdoctor_hub.errors import DataError, DataFormatError, DiskSpaceError, LeakError, MissingExtraError
+from chatdoctor_hub.errors import (
+    ConfigError,
+    DataError,
+    DataFormatError,
+    DataNotFoundError,
+    DiskSpaceError,
+    LeakError,
+    MissingExtraError,
+)
 
 
 @pytest.fixture
@@ -302,3 +320,63 @@ def test_it_needs_no_guard_and_no_network_in_a_plain_script(
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == build_corpus(settings).digest
+
+
+@pytest.mark.parametrize("wrong", [None, {}, 3, "corpus.yaml", [1]])
+@pytest.mark.parametrize(
+    "verb", [build_corpus, begin_build, plan_corpus, lambda wrong: list(make_parts(wrong))]
+)
+def test_what_is_no_config(verb: Callable[[Any], Any], wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=f"Expected a CorpusConfig, found {type(wrong).__name__}; make one"):
+        verb(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, {}, 3, [1], b"x"])
+def test_other_arguments_of_a_wrong_type(wrong: Any) -> None:
+    for call in (deidentify, Deidentifier().dialogue, normalize_text, normalize):
+        with pytest.raises(DataFormatError, match=f"found {type(wrong).__name__}; "):
+            call(wrong)
+    for call in (stream_dialogues, read_dialogues, Corpus.open):
+        with pytest.raises(DataFormatError, match=f"found {type(wrong).__name__}; name the"):
+            call(wrong)
+
+
+def test_a_build_keeps_apart_from_its_sources_wherever_home_and_links_lead(
+    config: Callable[..., CorpusConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raw").mkdir()
+    raw = write_lines(tmp_path / "raw" / "raw.jsonl", [record(1)])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(tmp_path / "raw")
+    for source, out in (("~/raw", raw.parent / "x"), (raw.parent, "~/raw/x"), (tmp_path / "link", "~/raw")):
+        with pytest.raises(ConfigError, match="one inside the other"):
+            plan_corpus(config(sources=[source], out=out))
+    with pytest.raises(DataNotFoundError, match="a path that no file can have"):
+        plan_corpus(config(sources=["a\0b.jsonl"]))
+
+
+def test_a_build_that_fails_says_where_its_work_is(
+    config: Callable[..., CorpusConfig], tmp_path: Path
+) -> None:
+    evaluation = write_lines(tmp_path / "exam.jsonl", [record(3)])
+    with pytest.raises(LeakError) as told:
+        build_corpus(config(leak_check=[evaluation], out=tmp_path / "corpus"))
+    place = tmp_path / ".corpus.build"
+    assert place.is_dir()
+    assert str(told.value).endswith(f"; what was made so far is kept in {place} until a build succeeds.")
+    with pytest.raises(DataNotFoundError) as early:
+        build_corpus(config(sources=["none.jsonl"], out=tmp_path / "other"))
+    assert "kept in" not in str(early.value)
+    assert not (tmp_path / ".other.build").exists()
+
+
+def test_a_build_is_begun_made_in_parts_and_ended(
+    config: Callable[..., CorpusConfig], small_parts: None, tmp_path: Path
+) -> None:
+    alone = content(build_corpus(config(out=tmp_path / "alone")).path)
+    begun = config(out=tmp_path / "shared")
+    begin_build(begun)
+    made = [[part.folder.name for part in make_parts(begun, rank, 3)] for rank in range(3)]
+    assert [names[:2] for names in made] == [["000000", "000003"], ["000001", "000004"], ["000002", "000005"]]
+    assert list(make_parts(begun)) == []
+    assert content(build_corpus(begun).path) == alone

@@ -126,3 +126,25 @@ def test_the_record_names_no_place_of_this_machine(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(record)
     # What is recorded can be read again.
     CorpusConfig(out="made", **record)
+
+
+def test_home_is_home_and_no_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = CorpusConfig(sources=["~/raw.jsonl"], out="~/corpus", licence="MIT")
+    assert config.out == str(tmp_path / "corpus")
+    assert config.to_record()["sources"][0]["path"] == "raw.jsonl"
+    unknown = "~nobody-of-that-name/corpus"
+    assert CorpusConfig(sources=["a"], out=unknown, licence="MIT").out == unknown
+
+
+def test_a_nul_in_out_is_a_fault_like_another() -> None:
+    with pytest.raises(
+        ConfigError, match=r"found 2 fault\(s\).*out: input should be a path, found 'a\\x00b'"
+    ):
+        CorpusConfig(sources=["a"], out="a\0b", licence="MIT", seed=-1)
+
+
+@pytest.mark.parametrize("path", [None, {}, 3, b"corpus.yaml"])
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(ConfigError, match="Expected the path of settings in YAML, found"):
+        CorpusConfig.load(path)

@@ -17,7 +17,7 @@ from tiny_job import STEPS, Done, perform, settings_for
 from chatdoctor_hub import folders
 from chatdoctor_hub.corpus import Corpus
 from chatdoctor_hub.release import load_manifest
-from chatdoctor_hub.training import workers
+from chatdoctor_hub.training.passes import workers
 
 
 def state_of(folder: Path) -> dict[str, tuple[str, int]]:

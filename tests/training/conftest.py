@@ -13,7 +13,7 @@ import pytest
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training import RecipeConfig, TinyBaseConfig, TrainingConfig, train_tiny_base
-from chatdoctor_hub.training.encoding import Encoded
+from chatdoctor_hub.training.data.encoding import Encoded
 
 COMPLAINTS = (
     "sore throat",

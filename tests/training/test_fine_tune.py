@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 
-from chatdoctor_hub.corpus import Corpus, read_dialogues, split
+from chatdoctor_hub.corpus import Corpus, split
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import (
+    ConfigError,
     DataFormatError,
     DataNotFoundError,
-    GenerationError,
+    PurityError,
+    TrainingError,
 )
 from chatdoctor_hub.models import digest_of, load_model, load_tokenizer
 from chatdoctor_hub.prompts import PromptPair
-from chatdoctor_hub.training import RecipeConfig, RunFolder, TrainingConfig, encode, fine_tune, tuning
+from chatdoctor_hub.training import RecipeConfig, RunFolder, TrainingConfig, encode, fine_tune
 
 PAIR = PromptPair.load("chatdoctor@1")
 Recipe = Callable[..., RecipeConfig]
@@ -61,6 +63,7 @@ def test_the_run_folder_holds_what_is_needed_and_nothing_else(run: RunFolder) ->
         "tokenizer/chat_template.jinja",
         "tokenizer/tokenizer.json",
         "tokenizer/tokenizer_config.json",
+        "training.png",
     ]
     assert [path.name for path in run.path.parent.iterdir() if path.is_dir()] == ["run"]
 
@@ -162,11 +165,9 @@ def _pieces(text: str) -> list[str]:
     return [sentence.strip() for sentence in text.split(".") if len(sentence.strip()) > 20]
 
 
-def test_what_is_trained_on_is_pure(
-    recipe: Recipe, dialogues: list[Dialogue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even when the data bring the safety prompt, or the whole serving form, as system turns."""
-    poisoned = [
+def _poisoned(dialogues: Sequence[Dialogue], file: Path) -> Path:
+    """The dialogues, a third with the safety prompt and a third with the whole serving form as system turn."""
+    with_system = [
         dataclasses.replace(
             dialogue,
             turns=(
@@ -176,28 +177,33 @@ def test_what_is_trained_on_is_pure(
         )
         for number, dialogue in enumerate(dialogues)
     ]
-    file = tmp_path / "poisoned.jsonl"
-    file.write_text(
-        "".join(json.dumps({"messages": dialogue.to_messages()}) + "\n" for dialogue in poisoned),
-        encoding="utf-8",
-    )
-    assert sum(PAIR.safety in turn.content for item in read_dialogues(file) for turn in item.turns) == 32
+    lines = (json.dumps({"messages": dialogue.to_messages()}) + "\n" for dialogue in with_system)
+    file.write_text("".join(lines), encoding="utf-8")
+    return file
+
+
+def test_data_with_a_safety_prompt_are_refused_by_the_numbers_of_their_records(
+    recipe: Recipe, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
+    file = _poisoned(dialogues, tmp_path / "poisoned.jsonl")
+    with pytest.raises(PurityError, match=r"1, 2, 4, 5") as caught:
+        fine_tune(recipe(data=file))
+    assert "allow_safety_in_training" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["poisoned.jsonl"]
+
+
+def test_a_recipe_may_allow_them_and_the_manifest_says_so(
+    recipe: Recipe, dialogues: list[Dialogue], tmp_path: Path
+) -> None:
+    """The pair's own safety prompt is never rendered in the training form, even then."""
+    file = _poisoned(dialogues, tmp_path / "poisoned.jsonl")
     seen: list[Any] = []
-    real = tuning.fit
-
-    def watched(model: Any, samples: Sequence[Any], *args: Any, **more: Any) -> Any:
-        seen.extend([*samples, *more["validation"]])
-        return real(model, samples, *args, **more)
-
-    monkeypatch.setattr(tuning, "fit", watched)
-    made = fine_tune(recipe(data=file, training={"epochs": 0.2}))
-    tokenizer = load_tokenizer(made.tokenizer)
-    texts = [tokenizer.decode(sample.ids) for sample in seen]
-    assert len(texts) > 40
-    assert all(text.count(PAIR.instruction) == 1 for text in texts)
-    assert sum("Be brief." in text for text in texts) > 10
-    for piece in _pieces(PAIR.safety):
-        assert not [text for text in texts if piece in text]
+    made = fine_tune(
+        recipe(data=file, allow_safety_in_training=True, training={"epochs": 0.2}), on_step=seen.append
+    )
+    assert not made.manifest.pure
+    assert sum(made.manifest.data.safety.values()) == 32
+    assert made.manifest.recipe.allow_safety_in_training
 
 
 def test_the_same_recipe_gives_the_same_adapter(recipe: Recipe, tmp_path: Path) -> None:
@@ -237,7 +243,7 @@ def test_an_older_run_is_replaced(recipe: Recipe, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("older", [False, True], ids=["new", "over-an-older-run"])
-def test_what_is_interrupted_leaves_nothing_and_an_older_run_as_it_was(
+def test_what_is_interrupted_before_a_checkpoint_leaves_nothing_and_an_older_run_as_it_was(
     fault: type[BaseException], older: bool, recipe: Recipe, tmp_path: Path
 ) -> None:
     if older:
@@ -249,9 +255,44 @@ def test_what_is_interrupted_leaves_nothing_and_an_older_run_as_it_was(
             raise fault
 
     with pytest.raises(fault):
-        fine_tune(recipe(seed=9), on_step=stop)
+        fine_tune(recipe(seed=9, training={"checkpoints": 0}), on_step=stop)
     assert files_of(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == (["run"] if older else [])
+
+
+def test_what_is_interrupted_goes_on_where_it_was_and_ends_with_the_same_weights(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    whole = fine_tune(recipe(output=tmp_path / "whole", training={"epochs": 3.0}))
+
+    def stop(step: dict[str, float]) -> None:
+        if step["step"] == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(recipe(training={"epochs": 3.0}), on_step=stop)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == [".run.run"]
+    resumed = fine_tune(recipe(training={"epochs": 3.0}))
+    assert resumed.manifest.resumed_at
+    assert digest_of(resumed.adapter) == digest_of(whole.adapter)
+    assert resumed.metrics == whole.metrics
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "whole"]
+
+
+def test_an_unfinished_run_of_another_recipe_is_neither_taken_nor_thrown_away(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    def stop(step: dict[str, float]) -> None:
+        if step["step"] == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(recipe(training={"epochs": 3.0}), on_step=stop)
+    with pytest.raises(ConfigError, match="another recipe"):
+        fine_tune(recipe(seed=5))
+    assert (tmp_path / ".run.run").is_dir()
+    assert fine_tune(recipe(seed=5), fresh=True).manifest.recipe.seed == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_an_interrupt_while_writing_leaves_nothing(
@@ -271,7 +312,7 @@ def test_an_interrupt_while_writing_leaves_nothing(
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(GenerationError, match=r"lower training\.lr"):
+    with pytest.raises(TrainingError, match=r"lower training\.lr"):
         fine_tune(recipe(training={"lr": 1e30, "max_grad_norm": 1e30, "epochs": 3.0}))
     assert list(tmp_path.iterdir()) == []
 

@@ -29,7 +29,7 @@ class AdapterType(str, enum.Enum):
 
 
 @dataclass
-class BottleneckConfig(PeftConfig):  # type: ignore[misc]
+class BottleneckConfig(PeftConfig):  # type: ignore[misc] # PEFT is not typed
     """What series and parallel adapters have in common.
 
     With D of shape (r, d), U of shape (d', r), neither with a bias: delta(x) = s U sigma(D dropout(x))

@@ -53,6 +53,12 @@ FAMILIES: dict[str, dict[str, set[str]]] = {
         "parallel linear": _QKV,
         "parallel block": {"mlp"},
     },
+    "gpt_neo": {
+        "series linear": {"c_fc", "c_proj"},
+        "series block": {"out_proj", "c_proj"},
+        "parallel linear": _QKV,
+        "parallel block": {"mlp"},
+    },
 }
 """Model type of transformers -> kind of adapter -> names of modules."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from chatdoctor_hub.adapters.config import BottleneckConfig, SeriesConfig
@@ -17,7 +18,7 @@ except ImportError:
 __all__ = ["BottleneckLayer", "ParallelLayer", "SeriesLayer", "why_not_mergeable"]
 
 
-class BottleneckLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
+class BottleneckLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc] # PEFT is not typed
     """A module with bottlenecks of any number of adapters; `_kind` and the formula are the subclass's.
 
     Args:
@@ -39,7 +40,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         setattr(self, self.adapter_layer_names[2], nn.ParameterDict())
         self.configs: dict[str, BottleneckConfig] = {}
         self.activations: dict[str, nn.Module] = {}
-        self.dropouts: dict[str, nn.Module] = nn.ModuleDict()  # type: ignore[assignment]
+        self.dropouts: dict[str, nn.Module] = nn.ModuleDict()  # type: ignore[assignment] # it is a mapping, if no dict
         self.merged_adapters: list[str] = []
         self._merged: list[tuple[torch.Tensor, torch.Tensor | None]] = []
         self._disable_adapters = False
@@ -60,9 +61,9 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """The s of each adapter that learns it, a tensor of one number."""
         return getattr(self, f"{self._kind}_scale")
 
+    @abstractmethod
     def widths(self, config: BottleneckConfig) -> tuple[int, int]:
         """Sizes of the input of D and of the output of U."""
-        raise NotImplementedError
 
     def update_layer(self, adapter_name: str, config: BottleneckConfig, inference_mode: bool = False) -> None:
         """Add an adapter, or put new weights in place of one of that name."""
@@ -112,18 +113,23 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             return self.base_layer(x, *args, **kwargs)
         return self._adapted([name for name in self.active_adapters if name in self.down], x, *args, **kwargs)
 
+    @abstractmethod
     def _adapted(self, names: list[str], x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
+        """What the module gives with these adapters."""
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put adapters whose sigma is the identity into the weights.
+
+        A copy of the weights as they were is kept until `unmerge`, which puts it back to the last bit: a
+        merged layer takes twice the memory of a plain one, `merge_and_unload` gives that back.
 
         Args:
             safe_merge: refuse weights that are not finite, before anything is changed.
             adapter_names: which; None: the active ones.
 
         Raises:
-            ModelFormatError: where the formula has no equal linear layer, or the weights would not be finite.
+            ModelFormatError: where the formula has no equal linear layer, the base is quantized (in 4 or 8
+                bits, where an update would be rounded away), or the weights would not be finite.
         """
         base = self.get_base_layer()
         for name in check_adapters_to_merge(self, adapter_names):
@@ -163,9 +169,9 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         matrix: torch.Tensor = up @ down * self.scale(adapter_name)
         return matrix
 
-    @torch.no_grad()
+    @abstractmethod
     def _merged_weights(self, name: str, base: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        raise NotImplementedError
+        """Weight and bias (None: unchanged) of the linear layer that the adapted one equals."""
 
     def delete_adapter(self, adapter_name: str) -> None:
         """Forget an adapter."""
@@ -276,4 +282,4 @@ def _activation(name: str) -> nn.Module:
         return nn.Identity()
     from transformers.activations import ACT2FN
 
-    return ACT2FN[name]  # type: ignore[no-any-return]
+    return ACT2FN[name]  # type: ignore[no-any-return] # transformers is not typed

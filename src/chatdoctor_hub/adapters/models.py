@@ -18,10 +18,10 @@ except ImportError:
 __all__ = ["BottleneckModel", "ParallelModel", "SeriesModel", "register"]
 
 
-class BottleneckModel(BaseTuner):  # type: ignore[misc]
+class BottleneckModel(BaseTuner):  # type: ignore[misc] # PEFT is not typed
     """Puts bottleneck layers in the place of the targets; what both methods share."""
 
-    tuner_layer_cls: type[BottleneckLayer] = BottleneckLayer
+    tuner_layer_cls: type[BottleneckLayer]
     target_module_mapping: dict[str, Any] = {}  # noqa: RUF012 - PEFT's name; the targets depend on the placement
 
     def _prepare_adapter_config(

@@ -11,6 +11,7 @@ from rich.console import Console
 from chatdoctor_hub import __version__
 from chatdoctor_hub.cli.corpus_writing import corpus_app
 from chatdoctor_hub.cli.telling import Debug, told
+from chatdoctor_hub.cli.training import training_app
 
 __all__ = ["app", "main"]
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(training_app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -45,15 +47,17 @@ def _root(
 def quickstart_command(
     knowledge: Annotated[
         Path | None,
-        typer.Option(help="Disease table (CSV, one of ChatDoctor's three layouts). [starter table]"),
+        typer.Option(help="Disease table (CSV, one of ChatDoctor's three layouts) (default: starter table)."),
     ] = None,
     dialogues: Annotated[
         Path | None,
-        typer.Option(help="Dialogues (Alpaca-style JSON or messages JSONL). [written from the table]"),
+        typer.Option(
+            help="Dialogues (Alpaca-style JSON or messages JSONL) (default: written from the table)."
+        ),
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(help="Folder or Hub id of a causal language model. [a tiny one, trained here]"),
+        typer.Option(help="Folder or Hub id of a causal language model (default: a tiny one, trained here)."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn.")] = 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +50,7 @@ def build_command(
         from chatdoctor_hub.cli.corpus_tables import BuildDisplay
         from chatdoctor_hub.corpus.building.build import build_corpus
         from chatdoctor_hub.corpus.building.plan import plan_corpus
+        from chatdoctor_hub.corpus.building.workplace import workplace_of
 
         given: dict[str, Any] = _settings(settings or [])
         given |= {"sources": source} if source else {}
@@ -59,8 +60,12 @@ def build_command(
         plan = plan_corpus(wanted)
         display.plan(plan)
         if not dry_run:
-            with display.progress() as on_progress:
-                corpus = build_corpus(wanted, on_progress=on_progress)
+            try:
+                with display.progress() as on_progress:
+                    corpus = build_corpus(wanted, on_progress=on_progress)
+            except KeyboardInterrupt:
+                display.left(workplace_of(wanted.out))
+                raise
             display.summary(corpus)
 
 
@@ -83,16 +88,24 @@ def leaks_command(
     training: Annotated[str, typer.Argument(help="Corpus folder, file, or Hub id of what is trained on.")],
     evaluation: Annotated[list[str], typer.Argument(help="Files or Hub ids of what is evaluated with.")],
     threshold: Annotated[float, typer.Option(help="Jaccard similarity that is a leak, 0 … 1.")] = 0.8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of them as JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Which training records repeat evaluation records; exit status 1 when there are any."""
+    """Which training records repeat evaluation records; exit status 1 when there are any.
+
+    Where training records were de-identified, evaluation records are compared in that form as well.
+    """
     with told(debug):
         from chatdoctor_hub.cli.corpus_tables import BuildDisplay
         from chatdoctor_hub.corpus.cleaning import find_leaks
 
         compared = (one for path in evaluation for one in _named_dialogues(path))
         leaks = find_leaks(_named_dialogues(training), compared, threshold)
-        BuildDisplay(Console()).leaks(leaks, _SHOWN)
+        if as_json:
+            record = {"threshold": threshold, "found": len(leaks), "leaks": [asdict(leak) for leak in leaks]}
+            typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        else:
+            BuildDisplay(Console()).leaks(leaks, _SHOWN)
         if leaks:
             raise typer.Exit(1)
 
@@ -100,7 +113,7 @@ def leaks_command(
 @corpus_app.command("audit")
 def audit_command(
     data: Annotated[
-        str | None, typer.Argument(help="Corpus folder, file, or Hub id. [planted identifiers]")
+        str | None, typer.Argument(help="Corpus folder, file, or Hub id (default: planted identifiers).")
     ] = None,
     planted: Annotated[int, typer.Option("--n", help="Planted identifiers, and clean sentences.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of what is planted where.")] = 0,

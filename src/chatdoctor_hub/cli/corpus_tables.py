@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chatdoctor_hub.corpus.building.build import BuildProgress
     from chatdoctor_hub.corpus.building.plan import CorpusPlan
     from chatdoctor_hub.corpus.cleaning import Leak
@@ -39,6 +41,9 @@ class BuildDisplay:
             for source in sources
         ]
         self._table("Sources", ("", "source", "size", "licence"), rows)
+        for source in (*plan.sources, *plan.evaluation):
+            if notes := source.provenance["notes"]:
+                self._say(f"{source.name}: {notes}")
         self._say("Steps")
         for number, step in enumerate(plan.steps, start=1):
             self._say(f"  {number}. {step}")
@@ -68,6 +73,11 @@ class BuildDisplay:
 
             yield on_progress
 
+    def left(self, place: Path) -> None:
+        """Where a build that was stopped has left its work, if anywhere."""
+        if place.exists():
+            self._say(f"What was made so far is kept in {place} until a build succeeds.")
+
     def summary(self, corpus: Corpus) -> None:
         """What a corpus holds, what was changed in it and what was left out."""
         info = corpus.info
@@ -93,7 +103,7 @@ class BuildDisplay:
         ]
         self._table("Leaks", ("training", "evaluation", "kind", "part", "similarity"), rows)
         if len(leaks) > most:
-            self._say(f"… and {len(leaks) - most:,} more")
+            self._say(f"… and {len(leaks) - most:,} more pairs, which --json lists")
         kinds = Counter(leak.kind for leak in leaks)
         told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
         self._say(f"{len(leaks):,} leaks" + (f": {told}" if told else ""))

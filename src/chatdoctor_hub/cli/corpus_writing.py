@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["corpus_app"]
 
-_Table = Annotated[Path | None, typer.Option("--table", help="Disease table (CSV). [starter table]")]
+_Table = Annotated[Path | None, typer.Option("--table", help="Disease table (CSV) (default: starter table).")]
 _In = Annotated[
     Path,
     typer.Argument(metavar="IN", help="Dialogues: a file, or a corpus folder, whose training split is read."),
@@ -30,7 +30,7 @@ _In = Annotated[
 _Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 _Journal = Annotated[
     Path | None,
-    typer.Option(help="Replies of the teacher; a stopped run goes on from it. [beside the result]"),
+    typer.Option(help="Replies of the teacher; a stopped run goes on from it (default: beside the result)."),
 ]
 _AtATime = Annotated[int, typer.Option("--max-concurrency", help="Calls at a time.")]
 _Rate = Annotated[float | None, typer.Option("--requests-per-second", help="Calls a second at most.")]
@@ -50,7 +50,7 @@ def synthesize_command(
         float, typer.Option(min=0, max=1, help="Share in which the doctor asks first.")
     ] = 0.4,
     teacher: Annotated[
-        str | None, typer.Option(help="LangChain chat model, 'provider:model'. [grammars, offline]")
+        str | None, typer.Option(help="LangChain chat model, 'provider:model' (default: grammars, offline).")
     ] = None,
     journal: _Journal = None,
     max_concurrency: _AtATime = 8,
@@ -100,7 +100,8 @@ def polish_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The JSONL file to write.")],
     teacher: Annotated[str, typer.Option(help="LangChain chat model, 'provider:model'.")],
     table: Annotated[
-        Path | None, typer.Option("--table", help="Disease table (CSV) whose names are looked for. [none]")
+        Path | None,
+        typer.Option("--table", help="Disease table (CSV) whose names are looked for (default: none)."),
     ] = None,
     journal: _Journal = None,
     max_concurrency: _AtATime = 8,

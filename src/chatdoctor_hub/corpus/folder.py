@@ -177,6 +177,10 @@ class Corpus:
             DataFormatError: naming the file that differs from the record, or the record itself.
             MissingExtraError: without pyarrow.
         """
+        if not isinstance(folder, (str, os.PathLike)):
+            raise DataFormatError(
+                f"Expected the path of a corpus folder, found {type(folder).__name__}; name the folder."
+            )
         path = Path(folder)
         info = read_record(path)
         shards: dict[str, list[tuple[Path, int]]] = {name: [] for name in SPLITS}

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from chatdoctor_hub.evaluation.held_out import perplexity as perplexity
     from chatdoctor_hub.evaluation.overlap import Overlap as Overlap
     from chatdoctor_hub.evaluation.overlap import text_overlap as text_overlap
-    from chatdoctor_hub.evaluation.refusal import is_refusal as is_refusal
     from chatdoctor_hub.evaluation.safety import OverRefusalScore as OverRefusalScore
     from chatdoctor_hub.evaluation.safety import SafetyAnswer as SafetyAnswer
     from chatdoctor_hub.evaluation.safety import SafetyScore as SafetyScore
     from chatdoctor_hub.evaluation.safety import attack_success as attack_success
     from chatdoctor_hub.evaluation.safety import over_refusal as over_refusal
-    from chatdoctor_hub.evaluation.safety_requests import RequestSet as RequestSet
-    from chatdoctor_hub.evaluation.safety_requests import SafetyRequest as SafetyRequest
-    from chatdoctor_hub.evaluation.safety_requests import benign_requests as benign_requests
-    from chatdoctor_hub.evaluation.safety_requests import harmful_requests as harmful_requests
-    from chatdoctor_hub.evaluation.safety_requests import read_requests as read_requests
     from chatdoctor_hub.evaluation.statistics import McNemar as McNemar
     from chatdoctor_hub.evaluation.statistics import PairedDifference as PairedDifference
     from chatdoctor_hub.evaluation.statistics import mcnemar as mcnemar
     from chatdoctor_hub.evaluation.statistics import paired_bootstrap as paired_bootstrap
     from chatdoctor_hub.proportion import Proportion as Proportion
+    from chatdoctor_hub.safety.refusal import is_refusal as is_refusal
+    from chatdoctor_hub.safety.requests import RequestSet as RequestSet
+    from chatdoctor_hub.safety.requests import SafetyRequest as SafetyRequest
+    from chatdoctor_hub.safety.requests import benign_requests as benign_requests
+    from chatdoctor_hub.safety.requests import harmful_requests as harmful_requests
+    from chatdoctor_hub.safety.requests import read_requests as read_requests
 
 _HOMES = {
     "McNemar": "statistics",
@@ -37,19 +37,19 @@ _HOMES = {
     "PairedDifference": "statistics",
     "Perplexity": "held_out",
     "Proportion": ".proportion",
-    "RequestSet": "safety_requests",
+    "RequestSet": ".safety.requests",
     "SafetyAnswer": "safety",
-    "SafetyRequest": "safety_requests",
+    "SafetyRequest": ".safety.requests",
     "SafetyScore": "safety",
     "attack_success": "safety",
-    "benign_requests": "safety_requests",
-    "harmful_requests": "safety_requests",
-    "is_refusal": "refusal",
+    "benign_requests": ".safety.requests",
+    "harmful_requests": ".safety.requests",
+    "is_refusal": ".safety.refusal",
     "mcnemar": "statistics",
     "over_refusal": "safety",
     "paired_bootstrap": "statistics",
     "perplexity": "held_out",
-    "read_requests": "safety_requests",
+    "read_requests": ".safety.requests",
     "text_overlap": "overlap",
 }
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatdoctor_hub.errors import DataFormatError, GenerationError
-from chatdoctor_hub.evaluation.refusal import JUDGE, is_refusal
-from chatdoctor_hub.evaluation.safety_requests import RequestSet, SafetyRequest, shipped_set
 from chatdoctor_hub.inference.types import ChatRequest, Form, Sampling
 from chatdoctor_hub.proportion import Proportion
+from chatdoctor_hub.safety.refusal import JUDGE, is_refusal
+from chatdoctor_hub.safety.requests import RequestSet, SafetyRequest, shipped_set
 
 if TYPE_CHECKING:
     from chatdoctor_hub.inference.engine import Engine

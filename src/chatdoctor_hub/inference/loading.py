@@ -103,6 +103,8 @@ def _release_parts(folder: Path, prompt: str | PromptPair | None, download: bool
 
     manifest = load_manifest(folder)
     pair = as_pair(prompt) if prompt is not None else manifest.prompt_pair
+    if manifest.weights == "model":
+        return Parts(folder, folder, None, pair)
     if manifest.base.path:
         base = folder / manifest.base.path
         if not base.is_dir() or not base.resolve().is_relative_to(folder.resolve()):

@@ -50,7 +50,7 @@ class QuickstartSettings:
     safety: int = 1000
     tiny: TinyBaseConfig = TinyBaseConfig()
     base_epochs: float | None = None
-    training: TrainingConfig = TrainingConfig(epochs=1.0, lr=2e-3, token_budget=2048)
+    training: TrainingConfig = TrainingConfig(epochs=1.0, lr=2e-3, token_budget=2048, checkpoints=0)
     overlap_answers: int = 40
 
     @property

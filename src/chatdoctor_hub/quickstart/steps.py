@@ -8,6 +8,7 @@ from typing import Any
 
 from chatdoctor_hub.corpus import (
     Corpus,
+    SourceConfig,
     general_dialogues,
     lookups,
     read_dialogues,
@@ -24,8 +25,7 @@ from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.quickstart.display import Display
 from chatdoctor_hub.quickstart.settings import QuickstartSettings
 from chatdoctor_hub.release import prepare_release
-from chatdoctor_hub.training import RecipeConfig, fine_tune, train_tiny_base
-from chatdoctor_hub.training.schedule import step_count
+from chatdoctor_hub.training import RecipeConfig, fine_tune, step_count, train_tiny_base
 
 __all__ = [
     "LARGEST_BASE",
@@ -172,7 +172,7 @@ def tune(settings: QuickstartSettings, base: Path, corpus: Path, out: Path, disp
     """LoRA on the doctor's words, under the training form."""
     config = RecipeConfig(
         base=settings.base or str(base),
-        data=str(corpus),
+        data=(SourceConfig(path=str(corpus)),),
         output=str(out),
         prompt=PROMPT,
         seed=settings.seed,

@@ -11,6 +11,7 @@ import yaml
 
 from chatdoctor_hub.errors import ReleaseFormatError
 from chatdoctor_hub.release.manifest import Manifest
+from chatdoctor_hub.release.tuned import describe_tuning
 
 __all__ = ["card_template", "render_card"]
 
@@ -48,11 +49,15 @@ def render_card(manifest: Manifest, template: str | None = None) -> str:
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     try:
         return environment.from_string(template or card_template()).render(
-            header=_header(manifest), manifest=manifest, pair=manifest.prompt_pair, metrics=manifest.metrics
+            header=_header(manifest),
+            manifest=manifest,
+            pair=manifest.prompt_pair,
+            metrics=manifest.metrics,
+            tuned=describe_tuning(manifest),
         )
-    except UndefinedError as error:
+    except (UndefinedError, KeyError) as error:
         raise ReleaseFormatError(
-            f"chatdoctor.json: expected every record the model card names, found one missing ({error.message}); "
+            f"chatdoctor.json: expected every record the model card names, found one missing ({error}); "
             "run the missing step and prepare the release again."
         ) from error
 
@@ -66,15 +71,23 @@ def card_template() -> str:
 
 
 def _header(manifest: Manifest) -> str:
+    is_adapter, kind = manifest.weights == "adapter", manifest.recipe["adapter"].get("kind", "lora")
+    pure = describe_tuning(manifest).pure
     header: dict[str, Any] = {
         "language": ["en"],
         "license": manifest.license,
-        "library_name": "peft",
+        "library_name": "peft" if is_adapter else "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["medical", "dialogue", "lora", "ptst", "chatdoctor-hub"],
+        "tags": [
+            "medical",
+            "dialogue",
+            *([kind] if is_adapter else []),
+            *(["ptst"] if pure else []),
+            "chatdoctor-hub",
+        ],
     }
     # A folder of this machine is no model that the Hub could link to.
     if not manifest.base.path and _HUB_ID.fullmatch(manifest.base.id):
         header["base_model"] = manifest.base.id
-        header["base_model_relation"] = "adapter"
+        header["base_model_relation"] = "adapter" if is_adapter else "finetune"
     return str(yaml.safe_dump(header, sort_keys=False)).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,6 +50,9 @@ class Manifest(_Record):
 
     schema_version: int = SCHEMA_VERSION
     name: str
+    weights: Literal["adapter", "model"] = Field(
+        "adapter", description="what the release holds: an adapter of the base, or a whole model"
+    )
     license: str = Field(description="SPDX-like id as the Hub uses it")
     created: str = Field(description="UTC, ISO 8601")
     base: BaseModelRecord

@@ -72,7 +72,8 @@ def prepare_release(
         name: of the model; by default that of the folder.
         license: of the release, as the Hub spells it.
         corpus: more about the dialogues for the card (sources, licences, counts).
-        include_base: copy the base model into the release, for one that exists nowhere else.
+        include_base: copy the base model into the release, for one that exists nowhere else; a whole model
+            needs none.
 
     Raises:
         DataNotFoundError, DataFormatError: when `run` is no run folder, or `out` is something else than an
@@ -104,6 +105,10 @@ def prepare_release(
 
 
 def _write_weights(run: RunFolder, out: Path, include_base: bool) -> None:
+    if run.model.is_dir():
+        for file in _model_files(run.model):
+            shutil.copy2(file, out)
+        return
     try:
         shutil.copy2(run.adapter / "adapter_model.safetensors", out)
         config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -122,12 +127,14 @@ def _write_weights(run: RunFolder, out: Path, include_base: bool) -> None:
                 "recipe again."
             )
         (out / "base").mkdir()
-        for file in sorted(
-            {file for pattern in MODEL_FILES for file in base.glob(pattern) if file.is_file()}
-        ):
+        for file in _model_files(base):
             shutil.copy2(file, out / "base")
         config["base_model_name_or_path"] = "base"
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _model_files(folder: Path) -> list[Path]:
+    return sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()})
 
 
 def _write_tokenizer(run: RunFolder, out: Path) -> None:
@@ -159,13 +166,15 @@ def _manifest(
     include_base: bool,
     files: dict[str, str],
 ) -> Manifest:
+    is_whole = run.recipe.adapter.kind == "full"
     return Manifest(
         name=name,
+        weights="model" if is_whole else "adapter",
         license=license,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         base=BaseModelRecord(
             id=run.base.id,
-            path="base" if include_base else "",
+            path="base" if include_base and not is_whole else "",
             digest=run.base.digest,
             parameters=run.base.parameters,
             model_type=run.base.model_type,

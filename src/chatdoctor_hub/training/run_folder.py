@@ -8,15 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatdoctor_hub.errors import DataFormatError, DataNotFoundError
-from chatdoctor_hub.training.config import RecipeConfig
+from chatdoctor_hub.training.recipe import RecipeConfig
 
-__all__ = ["METRICS", "RECORD", "BaseRecord", "DataRecord", "RunFolder", "RunManifest"]
+__all__ = ["METRICS", "PLOT", "RECORD", "BaseRecord", "DataRecord", "RunFolder", "RunManifest", "SpeedRecord"]
 
 RECORD = "run.json"
 METRICS = "metrics.jsonl"
+PLOT = "training.png"
 
 
 class _Record(BaseModel):
@@ -34,7 +35,7 @@ class BaseRecord(_Record):
 
 
 class DataRecord(_Record):
-    """The dialogues of a run."""
+    """The dialogues of a run, in counts; `skipped`, `problems` and `safety` by reason."""
 
     source: str
     digest: str
@@ -43,6 +44,20 @@ class DataRecord(_Record):
     shortened: int
     skipped: dict[str, int]
     labelled_tokens: int
+    tokens: int = 0
+    read: int = 0
+    problems: dict[str, int] = Field({}, description="records that could not be read")
+    safety: dict[str, int] = Field({}, description="safety prompts tuned on, where the recipe allows it")
+    mixed: int = Field(0, description="safety dialogues that were added")
+
+
+class SpeedRecord(_Record):
+    """How the passes were run."""
+
+    fused: bool = False
+    why_not_fused: str = ""
+    flat: bool = True
+    processes: int = 1
 
 
 class RunManifest(_Record):
@@ -53,6 +68,7 @@ class RunManifest(_Record):
     base: BaseRecord
     data: DataRecord
     prompt: dict[str, Any]
+    pure: bool = Field(True, description="whether nothing of a safety prompt was tuned on (PTST)")
     trained_parameters: int
     steps: int
     tokens: int
@@ -60,6 +76,14 @@ class RunManifest(_Record):
     precision: str
     workers: int
     device: str
+    speed: SpeedRecord = SpeedRecord()
+    validation_loss: float | None = Field(None, description="of the weights that were kept, nats a token")
+    best_step: int | None = Field(
+        None, description="step whose weights were kept, where that is not the last"
+    )
+    stopped_early: bool = False
+    resumed_at: int | None = Field(None, description="steps that a checkpoint brought along")
+    after: dict[str, Any] = Field({}, description="what was made of the weights, and how it was verified")
     versions: dict[str, str]
 
 
@@ -68,7 +92,8 @@ class RunFolder:
     """A finished run.
 
     Args:
-        path: the folder: `run.json`, `recipe.yaml`, `metrics.jsonl`, `adapter/`, `tokenizer/`.
+        path: the folder: `run.json`, `recipe.yaml`, `metrics.jsonl`, `training.png`, `tokenizer/`, and
+            `adapter/` or, where everything was tuned, `model/`.
     """
 
     path: Path
@@ -124,6 +149,16 @@ class RunFolder:
     def adapter(self) -> Path:
         """The trained adapter."""
         return self.path / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The trained model, of a run in which every weight was tuned."""
+        return self.path / "model"
+
+    @property
+    def merged(self) -> Path:
+        """The merged weights, where the recipe asked for them."""
+        return self.path / "merged"
 
     @property
     def tokenizer(self) -> Path:

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.models import require_extra
 from chatdoctor_hub.prompts import PromptPair, render_with_spans
-from chatdoctor_hub.training.config import TrainingConfig
-from chatdoctor_hub.training.encoding import Encoded, encode, encode_text
-from chatdoctor_hub.training.fitting import Fit, OnStep, fit
+from chatdoctor_hub.training.data.encoding import Encoded, encode, encode_text
+from chatdoctor_hub.training.recipe import TrainingConfig
+from chatdoctor_hub.training.run.fitting import Fit, OnStep, fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -2,89 +2,128 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import hashlib
 import json
-import platform
-from collections import Counter
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub import __version__
-from chatdoctor_hub.corpus import Corpus, read_dialogues, split
-from chatdoctor_hub.dialogue import Dialogue
-from chatdoctor_hub.errors import ConfigError, DataNotFoundError, ModelFormatError
-from chatdoctor_hub.folders import replacing_folder
-from chatdoctor_hub.models import digest_of, load_model, load_tokenizer, locate, require_extra
-from chatdoctor_hub.prompts import PromptPair
-from chatdoctor_hub.training.config import AdapterConfig, RecipeConfig
-from chatdoctor_hub.training.encoding import Encoding, encode
-from chatdoctor_hub.training.fitting import Fit, OnStep, fit
-from chatdoctor_hub.training.run_folder import (
-    METRICS,
-    RECORD,
-    BaseRecord,
-    DataRecord,
-    RunFolder,
-    RunManifest,
-)
+from chatdoctor_hub.errors import ConfigError
+from chatdoctor_hub.folders import held_folder
+from chatdoctor_hub.models import digest_of, require_extra, without_bars
+from chatdoctor_hub.training.passes import precision_for
+from chatdoctor_hub.training.planning import Prepared, prepare
+from chatdoctor_hub.training.recipe import RecipeConfig
+from chatdoctor_hub.training.run import Fit, OnStep, Prober, fit, has_checkpoint
+from chatdoctor_hub.training.run_folder import RECORD, RunFolder
+from chatdoctor_hub.training.run_writing import write_run
+from chatdoctor_hub.training.weights import Anchor, load_tunable, save_trained
 
-__all__ = ["fine_tune", "versions"]
+__all__ = ["fine_tune"]
 
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "huggingface_hub", "safetensors")
+_CHECKPOINTS = "checkpoints"
 
 
-def fine_tune(config: RecipeConfig, *, on_step: OnStep | None = None) -> RunFolder:
-    """Tune a base model with LoRA (arXiv 2106.09685) on dialogues, purely.
+def fine_tune(config: RecipeConfig, *, on_step: OnStep | None = None, fresh: bool = False) -> RunFolder:
+    """Tune a base model on dialogues, purely: with an adapter, or whole.
 
     The dialogues are rendered in the training form of the recipe's prompt pair, which has no safety
     prompt (PTST, arXiv 2402.18540); the loss counts the doctor's words and the end of each doctor's turn
-    and nothing else. The run folder appears under its name only when it is complete; a folder of an
-    earlier run is replaced.
+    and nothing else, unless the recipe says otherwise. The run folder appears under its name only when it
+    is complete; a folder of an earlier run is replaced. Until then data and checkpoints are kept beside it,
+    in the hidden folder `.NAME.run`: a run that was stopped or killed goes on where it was.
+
+    In a program started by `launch` every process calls this; the first one writes.
 
     Args:
         config: the recipe.
-        on_step: called after each optimizer step with step, tokens, loss, lr and, at times,
-            validation_loss (nats a learned token).
+        on_step: called after each optimizer step with step, steps, tokens, loss, lr and, at times,
+            validation_loss (nats a learned token) and what the probes found.
+        fresh: throw away what an earlier, unfinished run left, and start from nothing.
 
     Raises:
         MissingExtraError: without the packages of the extra "train".
         ModelNotFoundError, ModelFormatError: when the base cannot be used.
         DataNotFoundError, DataFormatError: when the dialogues cannot be used.
+        PurityError: when they carry a safety prompt and the recipe does not allow it.
         UnknownPromptError: for a prompt that is not in the catalogue.
-        ConfigError: when the output is something else than an earlier run.
-        GenerationError: when the loss is no longer a number.
+        ConfigError: when the output is something else than an earlier run, when an unfinished run of
+            another recipe lies there, or when the adapter does not suit the base.
+        TrainingError: when the loss is no longer a number.
+        DiskSpaceError: when the disk is full; the last good checkpoint is kept.
     """
-    require_extra("torch", "transformers", "peft", extra="train")
-    _check_output(Path(config.output))
-    pair = PromptPair.load(config.prompt)
-    folder = locate(config.base)
-    tokenizer = load_tokenizer(folder)
-    _check_tokenizer(tokenizer, config.base)
-    training, validation, source = _read(config)
-    encoding = encode(training, pair, tokenizer, config.training.max_length)
-    held_out = encode(validation, pair, tokenizer, config.training.max_length).samples if validation else ()
-    records: list[dict[str, float]] = []
+    require_extra("torch", "transformers", "peft", "accelerate", extra="train")
+    from accelerate import PartialState
 
-    def record(step: dict[str, float]) -> None:
-        records.append(step)
-        if on_step:
-            on_step(step)
-
-    model, result = _train(config, folder, tokenizer, encoding, held_out, record)
-    manifest = _manifest(config, folder, pair, model, encoding, len(held_out), source, result)
-    return _write(config, manifest, model, tokenizer, records)
+    state = PartialState()
+    out = Path(config.output)
+    if state.is_main_process:
+        _check_output(out)
+    place = out.resolve().with_name(f".{out.resolve().name}.run")
+    with _work_folder(place, out, state, fresh) as work:
+        prepared, model, result = _run(config, state, work, on_step)
+        if state.is_main_process:
+            write_run(config, prepared, model, result, state.num_processes)
+        else:
+            save_trained(model, config, work)  # sharded weights are gathered; the first process writes
+    state.wait_for_everyone()
+    return RunFolder(out)
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version(), "chatdoctor-hub": __version__}
-    for package in _PACKAGES:
+@contextmanager
+def _work_folder(place: Path, out: Path, state: Any, fresh: bool) -> Iterator[Path]:
+    """Held by the first process; removed when the run is done, or stopped before there was a checkpoint."""
+    if not state.is_main_process:
+        yield place
+        return
+    if fresh:
+        shutil.rmtree(place, ignore_errors=True)
+    with held_folder(place, f"the run {str(out)!r}"):
         try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+            yield place
+        except BaseException:
+            if not has_checkpoint(place / _CHECKPOINTS):
+                shutil.rmtree(place, ignore_errors=True)
+            raise
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _run(config: RecipeConfig, state: Any, work: Path, on_step: OnStep | None) -> tuple[Prepared, Any, Fit]:
+    import torch
+
+    with state.main_process_first():
+        prepared = prepare(config, cache=work / "data")
+    with torch.random.fork_rng(), without_bars():
+        torch.manual_seed(config.seed)
+        model = load_tunable(
+            config, prepared.folder, precision_for(config.training, state.device), state.device
+        )
+        probes = config.probes
+        result = fit(
+            model,
+            prepared.data.training,
+            config.training,
+            seed=config.seed,
+            validation=prepared.data.validation,
+            on_step=on_step if state.is_main_process else None,
+            extra=Anchor(config.anchor) if config.anchor else None,
+            work=work / _CHECKPOINTS,
+            key=_key(config, prepared),
+            probe=Prober(model, prepared.tokenizer, prepared.pair, probes) if probes.times else None,
+            probe_times=probes.times,
+        )
+    return prepared, model, result
+
+
+def _key(config: RecipeConfig, prepared: Prepared) -> str:
+    """Of all that the weights depend on: a checkpoint with another key belongs to another run."""
+    told = config.model_dump(
+        mode="json", exclude={"output", "after", "safe_lora", "name", "source", "deviations"}
+    )
+    parts = [told, prepared.data.report.digest, digest_of(prepared.folder), prepared.pair.sha256]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _check_output(out: Path) -> None:
@@ -97,148 +136,3 @@ def _check_output(out: Path) -> None:
         f"{out}: expected output to be a new, an empty or an earlier run's folder, found "
         f"{'a folder of other files' if out.is_dir() else 'a file'}; choose another."
     )
-
-
-def _check_tokenizer(tokenizer: Any, base: str) -> None:
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelFormatError(
-            f"{base}: expected a fast tokenizer, whose offsets give exact masks, found a slow one; convert "
-            "it to tokenizer.json."
-        )
-    if tokenizer.eos_token_id is None:
-        raise ModelFormatError(
-            f"{base}: expected a tokenizer with an eos_token, found none; a model tuned without it never "
-            "stops: set one."
-        )
-
-
-def _read(config: RecipeConfig) -> tuple[Sequence[Dialogue], Sequence[Dialogue], tuple[str, str]]:
-    path = Path(config.data)
-    if path.is_dir():
-        corpus = Corpus.open(path)
-        return corpus.train, corpus.validation, (str(path), corpus.digest)
-    if not path.exists():
-        raise DataNotFoundError(
-            f"{path}: expected a corpus folder or a file of dialogues, found nothing; check the path."
-        )
-    file = read_dialogues(path)
-    splits = split(file, seed=config.seed)
-    return splits.train, splits.validation, (file.source, file.digest)
-
-
-def _train(
-    config: RecipeConfig,
-    folder: Path,
-    tokenizer: Any,
-    encoding: Encoding,
-    held_out: Sequence[Any],
-    record: OnStep,
-) -> tuple[Any, Fit]:
-    import torch
-
-    model = load_model(folder, torch.float32)
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        raise ModelFormatError(
-            f"{config.base}: expected a tokenizer of at most {model.get_input_embeddings().weight.shape[0]} "
-            f"tokens, found {len(tokenizer)}; the tokenizer belongs to another model."
-        )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = _with_adapter(model.to(device), config.adapter, config.base)
-        result = fit(
-            model, encoding.samples, config.training, seed=config.seed, validation=held_out, on_step=record
-        )
-    return model, result
-
-
-def _with_adapter(model: Any, adapter: AdapterConfig, base: str) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
-    try:
-        return get_peft_model(
-            model,
-            LoraConfig(
-                r=adapter.r,
-                lora_alpha=adapter.alpha,
-                lora_dropout=adapter.dropout,
-                target_modules=targets,
-                task_type=TaskType.CAUSAL_LM,
-            ),
-        )
-    except ValueError as error:
-        import torch
-
-        linears = sorted(
-            {
-                name.rpartition(".")[2]
-                for name, module in model.named_modules()
-                if isinstance(module, torch.nn.Linear)
-            }
-        )
-        raise ModelFormatError(
-            f"{base}: expected adapter.targets among its modules ({', '.join(linears)}), found {targets}; "
-            "name some of these, or 'all-linear'."
-        ) from error
-
-
-def _manifest(
-    config: RecipeConfig,
-    folder: Path,
-    pair: PromptPair,
-    model: Any,
-    encoding: Encoding,
-    validation: int,
-    source: tuple[str, str],
-    result: Fit,
-) -> RunManifest:
-    trained, everything = model.get_nb_trainable_parameters()
-    return RunManifest(
-        recipe=config,
-        base=BaseRecord(
-            id=config.base,
-            path=str(folder),
-            digest=digest_of(folder),
-            parameters=everything - trained,
-            model_type=str(model.config.model_type),
-        ),
-        data=DataRecord(
-            source=source[0],
-            digest=source[1],
-            training=len(encoding.samples),
-            validation=validation,
-            shortened=len(encoding.shortened),
-            skipped=dict(Counter(encoding.skipped.values())),
-            labelled_tokens=encoding.labelled_tokens,
-        ),
-        prompt=pair.to_record(),
-        trained_parameters=trained,
-        steps=result.steps,
-        tokens=result.tokens,
-        seconds=round(result.seconds, 3),
-        precision=result.precision,
-        workers=result.workers,
-        device=str(model.device),
-        versions=versions(),
-    )
-
-
-def _write(
-    config: RecipeConfig,
-    manifest: RunManifest,
-    model: Any,
-    tokenizer: Any,
-    records: Sequence[dict[str, float]],
-) -> RunFolder:
-    out = Path(config.output)
-    with replacing_folder(out, what="tuning run", marker=RECORD) as partial:
-        model.save_pretrained(partial / "adapter", safe_serialization=True)
-        (partial / "adapter" / "README.md").unlink(missing_ok=True)
-        tokenizer.chat_template = PromptPair.from_record(manifest.prompt).training_template(tokenizer)
-        tokenizer.save_pretrained(partial / "tokenizer")
-        lines = "".join(json.dumps(record) + "\n" for record in records)
-        (partial / METRICS).write_text(lines, encoding="utf-8")
-        (partial / "recipe.yaml").write_text(config.to_yaml(), encoding="utf-8")
-        (partial / RECORD).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return RunFolder(out)

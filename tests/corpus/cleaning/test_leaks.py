@@ -10,13 +10,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatdoctor_hub.corpus import read_dialogues, split
-from chatdoctor_hub.corpus.cleaning.leaks import Leak, LeakChecker, find_leaks
+from chatdoctor_hub.corpus.cleaning import Deidentifier, leak_search
+from chatdoctor_hub.corpus.cleaning.leak_search import find_leaks
+from chatdoctor_hub.corpus.cleaning.leaks import Leak, LeakChecker
 from chatdoctor_hub.corpus.cleaning.sketches import shingles
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import ConfigError, DataFormatError, MissingExtraError
@@ -285,3 +288,61 @@ def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(MissingExtraError, match=r"chatdoctor-hub\[corpus\]"):
         LeakChecker([("e", QUESTION)])
+
+
+NAMED = (
+    "My name is Anna Miller, I live in Leeds, and since my fall on 14 March 2021 my left knee has been stiff. "
+    "Write to anna.miller@example.org or call 07700 900123. What should I do about it?"
+)
+
+
+def test_cleaning_does_not_hide_a_leak() -> None:
+    """A corpus holds placeholders where the evaluation set still has the names."""
+    pytest.importorskip("presidio_analyzer")
+    raw = dialogue(NAMED, "Rest, and see a doctor.", id="raw")
+    clean, found = Deidentifier().dialogue(raw)
+    assert len(found) >= 3
+    evaluation = [dialogue(OTHER, id="raw"), raw]
+    assert LeakChecker([raw]).check(clean) == [] or not LeakChecker([raw]).check(clean)[0].exact
+    for training, exam in (
+        ([clean], evaluation),
+        ([("t", clean.patient_turns[0].content)], [("raw", NAMED)]),
+    ):
+        [leak] = find_leaks(training, exam)
+        assert (leak.evaluation_id, leak.kind) == ("raw", "exact")
+    [leak] = find_leaks([raw], [clean])  # and the other way round
+    assert (leak.training_id, leak.kind) == ("raw", "exact")
+
+
+def test_normal_form_does_not_hide_a_leak() -> None:
+    pytest.importorskip("ftfy")
+    question = QUESTION.replace("eggs", "\u0153ufs d\u00e9licats")
+    broken = question.encode("utf-8").decode("windows-1252")
+    [leak] = find_leaks([dialogue(question)], [dialogue(broken, id="e")])
+    assert (leak.evaluation_id, leak.kind) == ("e", "exact")
+
+
+def test_two_records_of_one_name_stay_two() -> None:
+    evaluation = [dialogue(QUESTION, id="e"), dialogue(QUESTION, ANSWER, id="e"), dialogue(QUESTION)]
+    found = find_leaks([dialogue(QUESTION, ANSWER)], evaluation)
+    assert sorted(leak.evaluation_id for leak in found) == ["3", "e", "e"]
+
+
+def test_placeholders_are_asked_for_only_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("made without need")
+
+    monkeypatch.setattr(leak_search, "Deidentifier", refuse)
+    assert len(find_leaks([dialogue(QUESTION + " [1] [NAME]")], [dialogue(QUESTION)])) == 1
+    with pytest.raises(AssertionError):
+        find_leaks([dialogue("I am [NAME 1].")], [dialogue(QUESTION)])
+
+
+@pytest.mark.parametrize("records", [None, 3, "text", {"id": "text"}])
+def test_what_holds_no_records(records: Any) -> None:
+    with pytest.raises(DataFormatError, match="Expected training records, found"):
+        find_leaks(records, [("e", QUESTION)])
+    with pytest.raises(DataFormatError, match="Expected evaluation records, found"):
+        find_leaks([("t", QUESTION)], records)
+    with pytest.raises(DataFormatError):
+        LeakChecker(records)

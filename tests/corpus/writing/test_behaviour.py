@@ -13,7 +13,7 @@ from chatdoctor_hub.corpus import general_dialogues, safety_dialogues
 from chatdoctor_hub.corpus.writing import behaviour
 from chatdoctor_hub.corpus.writing.behaviour import REFUSAL_CORES
 from chatdoctor_hub.evaluation import benign_requests, harmful_requests
-from chatdoctor_hub.evaluation.refusal import is_refusal
+from chatdoctor_hub.safety.refusal import is_refusal
 
 IDLE = frozenset(
     re.findall(

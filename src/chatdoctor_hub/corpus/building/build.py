@@ -10,28 +10,28 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub.corpus.building.config import CorpusConfig
+from chatdoctor_hub.corpus.building.config import CorpusConfig, check_config
 from chatdoctor_hub.corpus.building.decision import Decision, decide
 from chatdoctor_hub.corpus.building.layout import Layout
 from chatdoctor_hub.corpus.building.parts import PART_SIZE, Part, PartMaker, write_arrow
 from chatdoctor_hub.corpus.building.plan import CorpusPlan, PlannedSource, plan_corpus
 from chatdoctor_hub.corpus.building.processes import in_processes, worker_count
 from chatdoctor_hub.corpus.building.steps import CleaningRules, clean_record
-from chatdoctor_hub.corpus.building.workplace import workplace
+from chatdoctor_hub.corpus.building.workplace import begun_workplace, workplace
 from chatdoctor_hub.corpus.cleaning import Deidentifier, Sketcher, normalize_text
 from chatdoctor_hub.corpus.folder import Corpus, complete, replacing_corpus
 from chatdoctor_hub.corpus.shards import parquet, table_of
 from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.errors import DataFormatError
 
-__all__ = ["BuildProgress", "build_corpus"]
+__all__ = ["BuildProgress", "begin_build", "build_corpus", "make_parts"]
 
-_READ = 1024  # evaluation records cleaned at once
+_EVALUATION = "evaluation.arrow"
 
 
 @dataclass(frozen=True)
@@ -73,44 +73,96 @@ def build_corpus(config: CorpusConfig, *, on_progress: _Tell | None = None) -> C
         MissingExtraError: without the extra `corpus`, or `deidentify` where that is asked for.
     """
     tell = on_progress or (lambda progress: None)
-    _check_extras(config)
-    plan = plan_corpus(config)
+    plan = _checked(config)
     with workplace(config.out, plan.keys) as stages, replacing_corpus(config.out) as new:
-        evaluation = _evaluation(plan, stages["parts"])
-        maker = PartMaker(
-            stages["parts"],
-            config.rules,
-            config.seed,
-            config.near_duplicates is not None,
-            evaluation[0] if evaluation else None,
-            config.leak_threshold,
-        )
-        parts, repairs = _make_parts(plan, maker, tell)
+        evaluated = _evaluate(plan, stages["parts"])
+        parts, repairs = _make_all(plan, _maker(plan, stages["parts"]), tell)
         tell(BuildProgress("comparing", 0))
         decision = Decision.open(stages["decision"]) or decide(parts, config, stages["decision"])
         layout = Layout.of(stages["shards"], decision.told["dialogues"], config.shard_size)
         _write(layout, parts, decision, config, tell)
         layout.hand_over(new)
-        info = _info(plan, decision, repairs, evaluation[1] if evaluation else 0)
+        info = _info(plan, decision, repairs, evaluated)
         complete(new, info, decision.rejected)
     return Corpus.open(config.out, verify=False)
 
 
-def _check_extras(config: CorpusConfig) -> None:
-    """Find out before anything is read, and not in some worker, whether what is needed is installed."""
+def begin_build(config: CorpusConfig) -> None:
+    """Make a build ready for `make_parts`, in this process or on other machines; `build_corpus` ends it.
+
+    What was made by an earlier one with the same settings and inputs is kept.
+
+    Args:
+        config: as for `build_corpus`.
+
+    Raises:
+        ChatDoctorError: as `build_corpus`, for settings and sources that cannot be used.
+    """
+    plan = _checked(config)
+    for source in plan.sources:
+        next(source.stream(config.strict), None)
+    with workplace(config.out, plan.keys, keep=True) as stages:
+        _evaluate(plan, stages["parts"])
+
+
+def make_parts(config: CorpusConfig, rank: int = 0, workers: int = 1) -> Iterator[Part]:
+    """Make the parts `rank`, `rank + workers`, … of a build that was begun, where they are not there yet.
+
+    Any number of processes may do so at a time, each with a rank of its own.
+
+    Args:
+        config: as for `begin_build`.
+        rank: of this process, from 0.
+        workers: processes in all.
+
+    Yields:
+        Each part as it is made.
+
+    Raises:
+        DataFormatError: when the build was not begun, or the sources here are not those it began with.
+    """
+    plan = plan_corpus(config)
+    maker = _maker(plan, begun_workplace(config.out, plan.keys)["parts"])
+    number = 0
+    for source in plan.sources:
+        for batch in _batches(source.stream(config.strict)):
+            if number % workers == rank and not maker.part(number).folder.is_dir():
+                yield maker.make(number, source.name, batch)
+            number += 1
+
+
+def _batches(records: Iterable[Any]) -> Iterator[list[Any]]:
+    """The records of a source, as many at a time as a part has."""
+    left = iter(records)
+    while batch := list(itertools.islice(left, PART_SIZE)):
+        yield batch
+
+
+def _checked(config: CorpusConfig) -> CorpusPlan:
+    """The plan, made once it is clear that what is needed is installed: no worker should be the first to miss it."""
+    check_config(config)
     parquet()
     normalize_text("é")
     if config.near_duplicates is not None:
         Sketcher()
     if config.deidentify:
         Deidentifier()
+    return plan_corpus(config)
 
 
-def _evaluation(plan: CorpusPlan, folder: Path) -> tuple[Path, int] | None:
-    """The file of all evaluation dialogues, cleaned as the others are, and their number."""
+def _maker(plan: CorpusPlan, folder: Path) -> PartMaker:
+    """What makes the parts of a build in a folder that `_evaluate` has been at."""
+    config = plan.config
+    sketched = config.near_duplicates is not None
+    evaluation = folder / _EVALUATION if plan.evaluation else None
+    return PartMaker(folder, config.rules, config.seed, sketched, evaluation, config.leak_threshold)
+
+
+def _evaluate(plan: CorpusPlan, folder: Path) -> int:
+    """Write all evaluation dialogues to a file, cleaned as the others are; returns their number."""
     if not plan.evaluation:
-        return None
-    file, count = folder / "evaluation.arrow", folder / "evaluation.json"
+        return 0
+    count = folder / "evaluation.json"
     if not count.is_file():
         rules = CleaningRules(min_words=0, max_words=None, deidentify=plan.config.deidentify)
         cleaned = []
@@ -123,12 +175,12 @@ def _evaluation(plan: CorpusPlan, folder: Path) -> tuple[Path, int] | None:
             raise DataFormatError(
                 "Expected evaluation records in leak_check, found none that can be used; name other files."
             )
-        write_arrow(table_of(cleaned), file)
+        write_arrow(table_of(cleaned), folder / _EVALUATION)
         count.write_text(json.dumps(len(cleaned)), "utf-8")
-    return file, int(count.read_text("utf-8"))
+    return int(count.read_text("utf-8"))
 
 
-def _make_parts(plan: CorpusPlan, maker: PartMaker, tell: _Tell) -> tuple[list[Part], Counter[str]]:
+def _make_all(plan: CorpusPlan, maker: PartMaker, tell: _Tell) -> tuple[list[Part], Counter[str]]:
     """Every part, made now or by a build that was interrupted, and the repairs of reading."""
     reader = _Reader(plan, maker)
     done = 0
@@ -177,8 +229,7 @@ class _Reader:
 
     def _read(self, source: PlannedSource, note: Path) -> Iterator[tuple[int, str, list[Any]]]:
         stream = source.stream(self._plan.config.strict)
-        records = iter(stream)
-        while batch := list(itertools.islice(records, PART_SIZE)):
+        for batch in _batches(stream):
             part = self._maker.part(len(self.parts))
             self.parts.append(part)
             if part.folder.is_dir():

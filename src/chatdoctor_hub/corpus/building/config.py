@@ -15,7 +15,7 @@ from chatdoctor_hub.corpus.building.steps import CleaningRules
 from chatdoctor_hub.corpus.reading import SourceConfig
 from chatdoctor_hub.errors import ConfigError, DataNotFoundError
 
-__all__ = ["CorpusConfig"]
+__all__ = ["CorpusConfig", "check_config"]
 
 
 class CorpusConfig(BaseModel):
@@ -105,8 +105,12 @@ class CorpusConfig(BaseModel):
 
     @field_validator("out", mode="before")
     @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        return os.fspath(value) if isinstance(value, Path) else value
+    def _as_path(cls, value: Any) -> Any:
+        value = os.fspath(value) if isinstance(value, Path) else value
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"input should be a path, found {value!r} with a NUL in it")
+        # Not Path's, which raises where there is no such home.
+        return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111
 
     @field_validator("sources")
     @classmethod
@@ -138,6 +142,11 @@ class CorpusConfig(BaseModel):
             DataNotFoundError: when the file cannot be read.
             ConfigError: when it is no YAML mapping or a setting is wrong.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigError(
+                f"Expected the path of settings in YAML, found {type(path).__name__}; make a CorpusConfig of "
+                "settings that are in memory."
+            )
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -163,9 +172,22 @@ class CorpusConfig(BaseModel):
         for sources in (record["sources"], record["leak_check"]):
             for source in sources:
                 # Where a file lies on this machine is nobody's concern; a Hub id has no such place.
-                path = Path(source["path"])
+                path = Path(os.path.expanduser(source["path"]))  # noqa: PTH111
                 source["path"] = path.name if path.is_absolute() or path.exists() else source["path"]
         return record
+
+
+def check_config(config: object) -> None:
+    """Refuse what is no `CorpusConfig`.
+
+    Raises:
+        ConfigError: for anything else, a mapping of settings among them.
+    """
+    if not isinstance(config, CorpusConfig):
+        raise ConfigError(
+            f"Expected a CorpusConfig, found {type(config).__name__}; make one with CorpusConfig(sources=…, out=…, "
+            "licence=…), or read one with CorpusConfig.load."
+        )
 
 
 def _source(item: Any) -> Any:

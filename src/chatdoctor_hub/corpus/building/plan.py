@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub.corpus.building.config import CorpusConfig
+from chatdoctor_hub.corpus.building.config import CorpusConfig, check_config
 from chatdoctor_hub.corpus.building.parts import PART_SIZE
 from chatdoctor_hub.corpus.reading import DialogueStream, SourceConfig, stream_dialogues
 from chatdoctor_hub.corpus.reading.splits_by_name import ALL
@@ -107,24 +108,29 @@ def plan_corpus(config: CorpusConfig) -> CorpusPlan:
         DataNotFoundError, DataFormatError: when a source cannot be found or read.
         ConfigError: when the corpus would take the place of one of its sources, or stand among them.
     """
-    if not Path(config.out).resolve().name:
+    check_config(config)
+    if not Path(os.path.realpath(config.out)).name:
         raise ConfigError(f"Expected a folder's name in out, found {config.out!r}; choose a folder to write.")
     for source in config.sources:
-        _keep_apart(Path(source.path), Path(config.out))
+        _keep_apart(_place(source), config.out)
     whole = [one.model_copy(update={"split": one.split or ALL}) for one in config.leak_check]
     return CorpusPlan(config, tuple(_planned(config.sources)), tuple(_planned(whole)))
 
 
-def _keep_apart(source: Path, out: Path) -> None:
+def _keep_apart(source: str, out: str) -> None:
     """A build that reads what it writes would not be the same twice, and would lose what it replaces."""
-    if not source.exists():
+    if not os.path.exists(source):  # noqa: PTH110 - never raises, whatever the path
         return
-    read, written = source.resolve(), out.resolve()
-    if read == written or written in read.parents or (source.is_dir() and read in written.parents):
+    read, written = Path(os.path.realpath(source)), Path(os.path.realpath(out))
+    if read == written or written in read.parents or (read.is_dir() and read in written.parents):
         raise ConfigError(
             f"Expected a corpus apart from its sources, found the source {source} and the corpus {out} one inside "
             "the other; choose another place with out."
         )
+
+
+def _place(source: SourceConfig) -> str:
+    return os.path.expanduser(source.path)  # noqa: PTH111 - Path's raises where there is no such home
 
 
 def _planned(sources: Sequence[SourceConfig]) -> Iterator[PlannedSource]:
@@ -138,7 +144,7 @@ def _planned(sources: Sequence[SourceConfig]) -> Iterator[PlannedSource]:
         taken.add(name)
         provenance = {field: getattr(told, field) or "" for field in ("url", "licence", "citation")}
         provenance["notes"] = " ".join(told.notes)
-        yield PlannedSource(name, source, _size(Path(source.path)), provenance, stream.fingerprint)
+        yield PlannedSource(name, source, _size(Path(_place(source))), provenance, stream.fingerprint)
 
 
 def _size(path: Path) -> int | None:

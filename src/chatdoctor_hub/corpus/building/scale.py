@@ -19,20 +19,14 @@ The tests run it under the local executor; the others take the same lists.
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chatdoctor_hub.corpus.building.build import BuildProgress, build_corpus
+from chatdoctor_hub.corpus.building.build import begin_build, build_corpus, make_parts
 from chatdoctor_hub.corpus.building.config import CorpusConfig
-from chatdoctor_hub.corpus.building.parts import PART_SIZE, PartMaker
-from chatdoctor_hub.corpus.building.plan import CorpusPlan, plan_corpus
-from chatdoctor_hub.errors import ChatDoctorError, DataError, DataFormatError, MissingExtraError
+from chatdoctor_hub.errors import ChatDoctorError, DataError, MissingExtraError
 
 __all__ = ["CorpusPipelines", "PartsStep", "WholeStep", "corpus_pipelines"]
 
@@ -52,8 +46,8 @@ class CorpusPipelines(NamedTuple):
 def corpus_pipelines(config: CorpusConfig) -> CorpusPipelines:
     """Begin a build and hand out the rest of it.
 
-    Begun it is as `build_corpus` begins, up to its first part, so that faulty settings and unreadable sources
-    are errors here and not in a task. When it is called again after an interruption, what was made is kept.
+    Begun it is by `begin_build`, so that faulty settings and unreadable sources are errors here and not in a
+    task. When it is called again after an interruption, what was made is kept.
 
     Args:
         config: as for `build_corpus`; `workers` counts in the last task only.
@@ -63,21 +57,37 @@ def corpus_pipelines(config: CorpusConfig) -> CorpusPipelines:
         ChatDoctorError: as `build_corpus`.
     """
     steps = CorpusPipelines([PartsStep(config)], [WholeStep(config)])
-    with suppress(_BegunError):
-        build_corpus(config.model_copy(update={"workers": 1}), on_progress=_end)
+    begin_build(config)
     return steps
 
 
-class _BegunError(Exception):
-    """Ends a build that is to be continued elsewhere."""
+class _Step:
+    """A step of a datatrove pipeline, which may be any callable that has statistics."""
+
+    _does = ""
+
+    def __init__(self, config: CorpusConfig) -> None:
+        self.config = config
+        self.stats = _stats(repr(self))
+
+    def __repr__(self) -> str:
+        return f"corpus: {self._does}"
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Do what falls to task `rank` of `world_size`.
+
+        Raises:
+            ChatDoctorError: as `make_parts` and `build_corpus`, with no frames and so without patients' words.
+        """
+        with self.stats.time_stats:
+            _told_without_words(lambda: self._work(rank, world_size))
+
+    def _work(self, rank: int, world_size: int) -> None:
+        raise NotImplementedError
 
 
-def _end(progress: BuildProgress) -> None:
-    raise _BegunError
-
-
-class PartsStep:
-    """Cleans the parts that fall to a task; a step of a datatrove pipeline, which may be any callable.
+class PartsStep(_Step):
+    """Makes the parts that fall to a task; a step of a datatrove pipeline.
 
     Args:
         config: of the corpus.
@@ -86,33 +96,17 @@ class PartsStep:
         MissingExtraError: without datatrove (extra `scale`).
     """
 
-    def __init__(self, config: CorpusConfig) -> None:
-        self.config = config
-        self.stats = _stats(repr(self))
+    _does = "clean parts"
 
-    def __repr__(self) -> str:
-        return "corpus: clean parts"
-
-    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
-        """Make the parts `rank`, `rank + world_size`, … that are not there yet.
-
-        Raises:
-            DataFormatError: when the build was not begun, or the sources here are not those it began with.
-        """
-        with self.stats.time_stats:
-            _told_without_words(lambda: self._make(rank, world_size))
-
-    def _make(self, rank: int, world_size: int) -> None:
-        plan = plan_corpus(self.config)
-        maker = _maker(plan)
-        for number, source, records in _own_parts(plan, maker, rank, world_size):
-            counts = maker.make(number, source, records).counts
+    def _work(self, rank: int, world_size: int) -> None:
+        for part in make_parts(self.config, rank, world_size):
+            counts = part.counts
             for name in ("read", "kept"):
                 self.stats[name].update(counts[name], "part")
 
 
-class WholeStep:
-    """Does what is left of a build, in one task; a step of a datatrove pipeline, which may be any callable.
+class WholeStep(_Step):
+    """Does what is left of a build, in the first task; a step of a datatrove pipeline.
 
     Args:
         config: of the corpus.
@@ -121,18 +115,11 @@ class WholeStep:
         MissingExtraError: without datatrove (extra `scale`).
     """
 
-    def __init__(self, config: CorpusConfig) -> None:
-        self.config = config
-        self.stats = _stats(repr(self))
+    _does = "compare, divide, write"
 
-    def __repr__(self) -> str:
-        return "corpus: compare, divide, write"
-
-    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
-        """Build the corpus from its parts; tasks but the first have nothing to do."""
+    def _work(self, rank: int, world_size: int) -> None:
         if rank == 0:
-            with self.stats.time_stats:
-                _told_without_words(lambda: build_corpus(self.config))
+            build_corpus(self.config)
 
 
 def _told_without_words(work: Callable[[], object]) -> None:
@@ -153,44 +140,6 @@ def _told_without_words(work: Callable[[], object]) -> None:
             "build with one process to see more of it."
         )
     raise told.with_traceback(None) from None
-
-
-def _own_parts(
-    plan: CorpusPlan, maker: PartMaker, rank: int, world_size: int
-) -> Iterator[tuple[int, str, list[Any]]]:
-    """Number, source and records of each part that is one's own and not there, as `build_corpus` cuts them."""
-    number = 0
-    for source in plan.sources:
-        records = iter(source.stream(plan.config.strict))
-        while batch := list(itertools.islice(records, PART_SIZE)):
-            if number % world_size == rank and not maker.part(number).folder.is_dir():
-                yield number, source.name, batch
-            number += 1
-
-
-def _maker(plan: CorpusPlan) -> PartMaker:
-    """What makes the parts of a build that was begun."""
-    config = plan.config
-    target = Path(os.path.realpath(config.out))
-    place = target.with_name(f".{target.name}.build")
-    try:
-        keys = json.loads((place / "keys.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        keys = {}
-    if keys.get("parts") != plan.keys["parts"]:
-        raise DataFormatError(
-            f"Expected the build of {config.out} to have begun with the sources that are here, found "
-            f"{'others' if keys else 'none begun'}; call corpus_pipelines where all machines see the same files."
-        )
-    evaluation = place / "parts" / "evaluation.arrow" if plan.evaluation else None
-    return PartMaker(
-        place / "parts",
-        config.rules,
-        config.seed,
-        config.near_duplicates is not None,
-        evaluation,
-        config.leak_threshold,
-    )
 
 
 def _stats(name: str) -> Any:

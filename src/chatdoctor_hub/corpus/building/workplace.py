@@ -6,18 +6,27 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from chatdoctor_hub.errors import DataError
+from chatdoctor_hub.errors import ChatDoctorError, DataError, DataFormatError
+from chatdoctor_hub.folders import held_folder
 
-__all__ = ["workplace"]
+__all__ = ["begun_workplace", "workplace", "workplace_of"]
 
 _KEYS = "keys.json"
 
 
+def workplace_of(out: str | os.PathLike[str]) -> Path:
+    """The hidden folder in which a corpus is built, there or not."""
+    target = Path(os.path.realpath(out))
+    return target.with_name(f".{target.name}.build")
+
+
 @contextmanager
-def workplace(out: str | os.PathLike[str], keys: Mapping[str, str]) -> Iterator[Mapping[str, Path]]:
+def workplace(
+    out: str | os.PathLike[str], keys: Mapping[str, str], *, keep: bool = False
+) -> Iterator[Mapping[str, Path]]:
     """A folder for each stage of a build; what an earlier build left in them is there if its key was the same.
 
     The folders lie in `.NAME.build` beside `out`. They hold patients' words, so only their owner may read
@@ -27,6 +36,7 @@ def workplace(out: str | os.PathLike[str], keys: Mapping[str, str]) -> Iterator[
         out: the corpus that is built.
         keys: for each stage a digest of all that its result depends on, in order; a changed key empties its
             folder and those of later stages.
+        keep: whether they stay when the block ends well, too.
 
     Yields:
         The folder of each stage.
@@ -34,12 +44,10 @@ def workplace(out: str | os.PathLike[str], keys: Mapping[str, str]) -> Iterator[
     Raises:
         DataError: when another process is building the same corpus.
     """
-    target = Path(os.path.realpath(out))
-    place = target.with_name(f".{target.name}.build")
+    place = workplace_of(out)
     with ExitStack() as held:
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _take(place, held)
+            held.enter_context(held_folder(place, f"building {Path(os.path.realpath(out)).name}"))
             _empty_stale(place, keys)
         except OSError as error:
             raise DataError(
@@ -49,12 +57,41 @@ def workplace(out: str | os.PathLike[str], keys: Mapping[str, str]) -> Iterator[
         stages = {stage: place / stage for stage in keys}
         try:
             yield stages
-        except BaseException:
+        except BaseException as error:
             if any(any(folder.iterdir()) for folder in stages.values()):
+                _say_where(error, place)
                 raise
             shutil.rmtree(place, ignore_errors=True)
             raise
-        shutil.rmtree(place, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def begun_workplace(out: str | os.PathLike[str], keys: Mapping[str, str]) -> Mapping[str, Path]:
+    """The folders of a build that another process began and that may be under way; nothing is locked.
+
+    Args:
+        out: as for `workplace`.
+        keys: likewise; that of the first stage must be the one it began with.
+
+    Raises:
+        DataFormatError: when none was begun, or with other settings or inputs.
+    """
+    place, first = workplace_of(out), next(iter(keys))
+    known = _known(place)
+    if known.get(first) != keys[first]:
+        raise DataFormatError(
+            f"Expected the build of {out} to have begun with the sources that are here, found "
+            f"{'others' if known else 'none begun'}; begin it where all machines see the same files."
+        )
+    return {stage: place / stage for stage in keys}
+
+
+def _say_where(error: BaseException, place: Path) -> None:
+    """Patients' words must not lie somewhere that nobody knows of."""
+    if isinstance(error, ChatDoctorError) and error.args:
+        said = f"{str(error).rstrip('.')}; what was made so far is kept in {place} until a build succeeds."
+        error.args = (said, *error.args[1:])
 
 
 def _empty_stale(place: Path, keys: Mapping[str, str]) -> None:
@@ -67,27 +104,6 @@ def _empty_stale(place: Path, keys: Mapping[str, str]) -> None:
         (place / stage).mkdir(exist_ok=True)
     # A stage is emptied before its new key is noted, so that a kill between the two does no harm.
     (place / _KEYS).write_text(json.dumps(dict(keys)), "utf-8")
-
-
-def _take(place: Path, held: ExitStack) -> None:
-    """Make the place and hold it until the block, or the process, ends."""
-    place.mkdir(exist_ok=True, mode=0o700)
-    with suppress(ImportError):
-        import fcntl
-
-        handle = os.open(place, os.O_RDONLY)
-        held.callback(os.close, handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"Expected to be alone in building {place.name[1:].removesuffix('.build')}, found another process "
-                "that builds it; wait for it, or choose another folder."
-            ) from None
-        except OSError:
-            return  # a file system without locks
-        if not place.exists() or place.stat().st_ino != os.fstat(handle).st_ino:
-            _take(place, held)  # a build that was just ending has removed it meanwhile
 
 
 def _known(place: Path) -> dict[str, str]:

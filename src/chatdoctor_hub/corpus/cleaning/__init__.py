@@ -15,7 +15,8 @@ from chatdoctor_hub.corpus.cleaning.identifiers.auditing import (
 )
 from chatdoctor_hub.corpus.cleaning.identifiers.deidentification import Deidentifier, deidentify
 from chatdoctor_hub.corpus.cleaning.identifiers.kinds import KINDS, Finding, Kind
-from chatdoctor_hub.corpus.cleaning.leaks import Leak, LeakChecker, find_leaks
+from chatdoctor_hub.corpus.cleaning.leak_search import find_leaks
+from chatdoctor_hub.corpus.cleaning.leaks import Leak, LeakChecker
 from chatdoctor_hub.corpus.cleaning.normalize import normalize, normalize_text
 from chatdoctor_hub.corpus.cleaning.sketches import Sketcher, spoken_text
 

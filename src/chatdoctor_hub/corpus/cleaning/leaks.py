@@ -1,4 +1,4 @@
-"""`find_leaks`: evaluation records that stand in the training data, word for word, edited, or inside a text.
+"""`LeakChecker`: evaluation records that stand in the training data, word for word, edited, or inside a text.
 
 LLM-Adapters (arXiv 2304.01933) tuned on a file that holds about 80 % of each of its mathematical test sets;
 a score on such a set says nothing. The check costs seconds.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from chatdoctor_hub.corpus.cleaning.sketches import shingles, spoken_text
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Leak", "LeakChecker", "find_leaks"]
+__all__ = ["Leak", "LeakChecker", "not_a_record", "weight_of"]
 
 _FEWEST = 8
 """Shingles from which words say where they come from: ten words, or twelve characters of Chinese."""
@@ -68,7 +68,8 @@ class LeakChecker:
     answer of fewer than 8 shingles (about ten words: "Hello doctor") proves nothing by itself: a record of
     such words counts only where the whole is the same.
 
-    The memory depends on the evaluation set alone, about 3 kB a record of 130 words.
+    The memory depends on the evaluation set alone, about 3 kB a record of 130 words. Records are compared as they
+    are: those that were cleaned hide from those that were not (`find_leaks` sees to that).
 
     Args:
         evaluation: dialogues, or pairs of an id and a text. A record without an id is called by its number,
@@ -83,6 +84,8 @@ class LeakChecker:
     """
 
     def __init__(self, evaluation: Iterable[Dialogue | tuple[str, str]], threshold: float = 0.8) -> None:
+        if not isinstance(evaluation, Iterable) or isinstance(evaluation, (str, bytes)):
+            raise not_a_record(evaluation)
         if not 0 < threshold <= 1:
             raise ConfigError(
                 f"Expected a similarity above 0 and at most 1 as threshold, found {threshold}; try 0.8."
@@ -118,7 +121,7 @@ class LeakChecker:
         best: dict[int, Leak] = {}
         for leak, record in (*self._exact_leaks(name, parts), *self._near_leaks(name, parts)):
             known = best.get(record)
-            if known is None or _weight(leak) > _weight(known):
+            if known is None or weight_of(leak) > weight_of(known):
                 best[record] = leak
         return [best[record] for record in sorted(best, key=lambda key: (-best[key].similarity, key))]
 
@@ -192,33 +195,6 @@ class LeakChecker:
         return found
 
 
-def find_leaks(
-    training: Iterable[Dialogue | tuple[str, str]],
-    evaluation: Iterable[Dialogue | tuple[str, str]],
-    threshold: float = 0.8,
-) -> list[Leak]:
-    """Every pair of a training and an evaluation record that says the same, or nearly (`LeakChecker`).
-
-    Args:
-        training: dialogues, or pairs of an id and a text, read once and not kept. A record without an id is
-            called by its number, from 1.
-        evaluation: the set that must stay apart, likewise.
-        threshold: similarity from which a pair is a leak, above 0, at most 1.
-
-    Returns:
-        The pairs in the order of the training records, with their similarity.
-
-    Raises:
-        ConfigError, DataFormatError, MissingExtraError: as `LeakChecker`.
-    """
-    checker = LeakChecker(evaluation, threshold)
-    return [
-        leak if leak.training_id else replace(leak, training_id=str(number))
-        for number, record in enumerate(training, start=1)
-        for leak in checker.check(record)
-    ]
-
-
 def _shingled(record: Dialogue | tuple[str, str]) -> tuple[str, _Parts]:
     """The id, and the shingles of the texts by which a record is compared."""
     texts: dict[_Part, str]
@@ -231,10 +207,7 @@ def _shingled(record: Dialogue | tuple[str, str]) -> tuple[str, _Parts]:
         name, whole = record
         texts = {"question": whole, "whole": whole}
     else:
-        raise DataFormatError(
-            f"Expected dialogues, or pairs of an id and a text, found {type(record).__name__}; "
-            "make dialogues of them first."
-        )
+        raise not_a_record(record)
     return name, dict(zip(texts, shingles(texts.values()), strict=True))
 
 
@@ -243,7 +216,16 @@ def _exact_key(part: _Part, values: NDArray[np.uint64]) -> bytes:
     return hashlib.blake2b(values.tobytes(), digest_size=16, person=part.encode()).digest()
 
 
-def _weight(leak: Leak) -> tuple[int, float]:
+def not_a_record(record: object) -> DataFormatError:
+    """The error about what is neither a dialogue nor a pair of an id and a text."""
+    return DataFormatError(
+        f"Expected dialogues, or pairs of an id and a text, found {type(record).__name__}; make dialogues of them "
+        "first."
+    )
+
+
+def weight_of(leak: Leak) -> tuple[int, float]:
+    """By which the more convincing of two findings of one pair is told."""
     return _KINDS.index(leak.kind), leak.similarity
 
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from chatdoctor_hub.dialogue import Dialogue, Turn
-from chatdoctor_hub.errors import MissingExtraError
+from chatdoctor_hub.errors import DataFormatError, MissingExtraError
 
 __all__ = ["normalize", "normalize_text"]
 
@@ -94,8 +94,11 @@ def normalize_text(text: str) -> tuple[str, frozenset[str]]:
         "control_characters", "invisible_characters", "unicode_form", "white_space".
 
     Raises:
+        DataFormatError: when it is no string.
         MissingExtraError: without ftfy, for a text that is not ASCII.
     """
+    if not isinstance(text, str):
+        raise DataFormatError(f"Expected a text to normalise, found {type(text).__name__}; pass a string.")
     if _is_plain(text) or not _SUSPECT.search(text):
         return text, _NOTHING
     kinds: set[str] = set()
@@ -125,8 +128,14 @@ def normalize(dialogue: Dialogue) -> tuple[Dialogue | None, frozenset[str]]:
         left; and the kinds of what was done, with "empty_turns" among them where a turn was left out.
 
     Raises:
+        DataFormatError: when it is no dialogue.
         MissingExtraError: without ftfy, for words that are not ASCII.
     """
+    if not isinstance(dialogue, Dialogue):
+        raise DataFormatError(
+            f"Expected a dialogue to normalise, found {type(dialogue).__name__}; make one with "
+            "Dialogue.from_messages."
+        )
     kinds: frozenset[str] = _NOTHING
     turns: list[Turn] = []
     for turn in dialogue.turns:

@@ -58,6 +58,11 @@ def stream_dialogues(
     """
     from chatdoctor_hub.corpus.reading.source import SourceConfig
 
+    if not isinstance(source, (str, os.PathLike, SourceConfig)):
+        raise DataFormatError(
+            f"Expected a path, a Hub id or a SourceConfig to read dialogues from, found {type(source).__name__}; "
+            "name the file."
+        )
     config = source if isinstance(source, SourceConfig) else SourceConfig(path=os.fspath(source))
     return DialogueStream(config, strict=strict)
 

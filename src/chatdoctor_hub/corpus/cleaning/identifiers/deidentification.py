@@ -23,8 +23,9 @@ from chatdoctor_hub.corpus.cleaning.identifiers.presidio_parts import require_pr
 from chatdoctor_hub.corpus.cleaning.identifiers.presidio_rules import PRESIDIO_KINDS, PRESIDIO_RULES
 from chatdoctor_hub.corpus.cleaning.identifiers.view import View
 from chatdoctor_hub.dialogue import Dialogue, Turn
+from chatdoctor_hub.errors import DataFormatError
 
-__all__ = ["Deidentifier", "deidentify", "identifiers"]
+__all__ = ["Deidentifier", "deidentify", "has_placeholders", "identifiers"]
 
 _RULES = (*PRESIDIO_RULES, *NUMBER_RULES, *DATE_RULES, *PLACE_RULES, *NAME_RULES, *CHINESE_NAME_RULES)
 _LABELS = "|".join(sorted({kind.label for kind in KINDS.values()}))
@@ -73,6 +74,11 @@ def _identifiers(text: str, kinds: frozenset[str], *, prefilter: bool = True) ->
     return sorted(kept, key=lambda finding: finding.start)
 
 
+def has_placeholders(text: str) -> bool:
+    """Whether a text holds a placeholder such as `[NAME 1]`, and so was de-identified, as far as one can tell."""
+    return "[" in text and _PLACEHOLDER.search(text) is not None
+
+
 class Deidentifier:
     """Replaces identifiers by placeholders such as `[NAME 1]`; the same value gets the same one.
 
@@ -94,11 +100,29 @@ class Deidentifier:
             require_presidio()
 
     def text(self, text: str) -> tuple[str, tuple[Finding, ...]]:
-        """The clean text, and where in the text given something was replaced, in order; any string will do."""
+        """The clean text, and where in the text given something was replaced, in order; any string will do.
+
+        Raises:
+            DataFormatError: when it is no string.
+        """
+        if not isinstance(text, str):
+            raise DataFormatError(
+                f"Expected a text to de-identify, found {type(text).__name__}; pass a string, or a dialogue to "
+                "Deidentifier.dialogue."
+            )
         return self._clean(text, _Placeholders([text]))
 
     def dialogue(self, dialogue: Dialogue) -> tuple[Dialogue, tuple[Finding, ...]]:
-        """The same for all turns, with placeholders that are consistent among them; id and source stay."""
+        """The same for all turns, with placeholders that are consistent among them; id and source stay.
+
+        Raises:
+            DataFormatError: when it is no dialogue.
+        """
+        if not isinstance(dialogue, Dialogue):
+            raise DataFormatError(
+                f"Expected a dialogue to de-identify, found {type(dialogue).__name__}; make one with "
+                "Dialogue.from_messages."
+            )
         placeholders = _Placeholders([turn.content for turn in dialogue.turns])
         turns: list[Turn] = []
         findings: list[Finding] = []
@@ -126,6 +150,7 @@ def deidentify(text: str) -> tuple[str, tuple[Finding, ...]]:
     """The text with every identifier of `KINDS` replaced by a placeholder, and where they stood.
 
     Raises:
+        DataFormatError: when it is no string.
         MissingExtraError: Presidio is not installed.
     """
     return _for_all_kinds().text(text)

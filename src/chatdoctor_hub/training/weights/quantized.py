@@ -1,0 +1,82 @@
+"""Quantized bases (QLoRA, arXiv 2305.14314): what they need, and how they are loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatdoctor_hub.errors import ConfigError, ModelFormatError
+from chatdoctor_hub.models import first_line
+from chatdoctor_hub.training.recipe import RecipeConfig
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["check_quantization", "load_quantized"]
+
+
+def check_quantization(config: RecipeConfig) -> None:
+    """Refuse a quantized base where this machine cannot have one.
+
+    Raises:
+        ConfigError: without a CUDA device or without bitsandbytes, and for DoRA in 8 bits.
+    """
+    import torch
+
+    wanted = config.training.quantization
+    if wanted == "none":
+        return
+    if wanted == "8bit" and getattr(config.adapter, "variant", "") == "dora":
+        raise ConfigError(
+            "training.quantization: expected 'none' or '4bit' with adapter.variant 'dora', found '8bit', of which "
+            "PEFT cannot take the norms that DoRA needs; choose one of these."
+        )
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"training.quantization: expected 'none' on a machine without a CUDA device, found {wanted!r}; "
+            "quantized bases are trained on GPUs only: leave it out or use a machine with one."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"training.quantization: expected bitsandbytes to be installed for {wanted!r}, found that it is "
+            "not; run: pip install bitsandbytes"
+        )
+
+
+def load_quantized(config: RecipeConfig, folder: Path, dtype: torch.dtype, device: Any) -> Any:
+    """The base in 4 or 8 bits on its device; products, norms and the head in `dtype`.
+
+    Raises:
+        ConfigError: where there cannot be one.
+        ModelFormatError: when the files are not those of a causal language model in safetensors.
+    """
+    check_quantization(config)
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    bits: Any = (
+        BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        if config.training.quantization == "4bit"
+        else BitsAndBytesConfig(load_in_8bit=True)
+    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            quantization_config=bits,
+            device_map={"": device},
+            use_safetensors=True,
+            local_files_only=True,
+        )
+    # Torn files raise errors of safetensors that derive from Exception and nothing else.
+    except Exception as error:
+        raise ModelFormatError(
+            f"{folder}: expected a causal language model in safetensors that bitsandbytes can quantize, found "
+            f"one that it cannot ({first_line(error)}); set training.quantization to none, or use another."
+        ) from error
+    return model.eval()
