@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ from callers import LATE, LEADS, PAIR, SAFETY, SERVING, TALK, conversations, sys
 from chat_families import FAMILIES, TOOLS, make_tokenizer, tokenizer_of
 from hypothesis import HealthCheck, given, settings
 
-from chatdoctor_hub.prompts import PromptPair, bake, baked_digest, unbake
+from chatdoctor_hub.prompts import PromptPair, Shape, bake, baked_digest, unbake
 from chatdoctor_hub.prompts.messages import fold_system
 
 Messages = list[dict[str, Any]]
+
+_ASK = Shape("Question: {question}\n(Think.)")
+WRAPPING = dataclasses.replace(PAIR, training_shape=_ASK, serving_shape=_ASK)
 
 
 def by_hand(name: str, messages: Messages, template: str, **options: Any) -> str:
@@ -198,9 +202,10 @@ def test_another_implementation_of_jinja_reads_it_too(family: str, trim: bool) -
     names = {**tokenizer.special_tokens_map, "add_generation_prompt": True}
     for lead in LEADS.values():
         messages = [*lead[0], *TALK, *(LATE if FAMILIES[family].late_system else [])]
-        plain = environment.render_str(
-            PAIR.training_template(tokenizer), messages=merged(family, PAIR, messages), **names
-        )
-        baked = environment.render_str(PAIR.serving_template(tokenizer), messages=messages, **names)
-        assert baked == plain
-        assert baked.count(SERVING) == 1
+        for pair in (PAIR, WRAPPING):
+            plain = environment.render_str(
+                pair.training_template(tokenizer), messages=merged(family, pair, messages), **names
+            )
+            baked = environment.render_str(pair.serving_template(tokenizer), messages=messages, **names)
+            assert baked == plain
+            assert baked.count(SERVING) == 1

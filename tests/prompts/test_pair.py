@@ -12,7 +12,7 @@ import pytest
 from callers import PAIR, SAFETY, SERVING, TASK
 
 from chatdoctor_hub.errors import PromptDigestError, PromptError, UnknownPromptError
-from chatdoctor_hub.prompts import PromptPair, catalogue
+from chatdoctor_hub.prompts import PromptPair, Shape, catalogue
 
 
 def sha256(text: str) -> str:
@@ -38,10 +38,12 @@ def test_the_forms_and_their_digests() -> None:
     )
     assert (PAIR.training_sha256, PAIR.serving_sha256) == (sha256(TASK), sha256(SERVING))
     fields = {field.name for field in dataclasses.fields(PAIR)}
-    assert fields == {"id", "instruction", "safety", "layout", "source"}
+    other = dict.fromkeys((*NAMES, "serving_instruction"), "other")
+    others = {**other, "training_shape": Shape("Q: {question}"), "serving_shape": Shape(plain=True)}
+    assert fields == set(others)
     digests = {PAIR.sha256}
     for name in fields:
-        digests.add(dataclasses.replace(PAIR, **{name: "other"}).sha256)
+        digests.add(dataclasses.replace(PAIR, **{name: others[name]}).sha256)
     assert len(digests) == len(fields) + 1
 
 
@@ -76,7 +78,7 @@ def test_an_unknown_id_is_told_with_the_near_one(id: Any, hint: str) -> None:
     with pytest.raises(UnknownPromptError) as caught:
         PromptPair.load(id)
     message = str(caught.value)
-    assert message.startswith("Expected the id of a prompt pair (chatdoctor@1")
+    assert message.startswith("Expected the id of a prompt pair (bianque@1, ")
     assert message.endswith(hint)
     assert isinstance(caught.value, (PromptError, LookupError))
 

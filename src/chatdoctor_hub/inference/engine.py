@@ -104,10 +104,7 @@ def apply_prompt(pair: PromptPair, request: ChatRequest) -> list[dict[str, Any]]
     Raises:
         DataFormatError: when the messages are no conversation.
     """
-    messages = check_messages(request.messages)
-    if request.form == "training":
-        return pair.render_training_messages(messages)
-    return pair.render_serving(messages)
+    return pair.render_messages(check_messages(request.messages), request.form)
 
 
 def check_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -11,10 +11,12 @@ from chatdoctor_hub.errors import ContextLengthError, ModelFormatError
 from chatdoctor_hub.inference.decoding import Row
 from chatdoctor_hub.inference.engine import apply_prompt
 from chatdoctor_hub.inference.types import ChatRequest
-from chatdoctor_hub.prompts import PromptPair
+from chatdoctor_hub.prompts import Form, PromptPair, render_with_spans
 from chatdoctor_hub.prompts.rendering import render
 
 __all__ = ["Prompter"]
+
+_FORMS: tuple[Form, ...] = ("serving", "training")
 
 
 class Prompter:
@@ -36,7 +38,7 @@ class Prompter:
     ) -> None:
         self.pair = pair
         self._tokenizer = tokenizer
-        self._template = pair.training_template(tokenizer)
+        self._templates = {form: pair.template(tokenizer, form) for form in _FORMS}
         self._name = name
         self._limit = context_length
         self._ends = ends | _turn_end(pair, tokenizer)
@@ -56,7 +58,8 @@ class Prompter:
             DataFormatError: when the messages are no conversation.
             ModelFormatError: when the template refuses them.
         """
-        text = render(apply_prompt(self.pair, request), self._template, self._tokenizer, cue=True)
+        template = self._templates[request.form]
+        text = render(apply_prompt(self.pair, request), template, self._tokenizer, cue=True)
         return self.encode_text(text)
 
     def encode_text(self, text: str) -> list[int]:
@@ -94,20 +97,24 @@ class Prompter:
 
 
 def _turn_end(pair: PromptPair, tokenizer: Any) -> frozenset[int]:
-    """The special token that the template puts after the doctor's words: what the tuned model learned to say.
+    """The special tokens that the templates put after the doctor's words: what the tuned model learned to say.
 
-    It need not be the tokenizer's end token: many bases end a text with one token and a turn with another.
+    They need not be the tokenizer's end token: many bases end a text with one token and a turn with another.
     """
-    turns = (Turn("patient", "Hello"), Turn("doctor", "Hello"))
-    try:
-        text, spans = pair.render_training(Dialogue(turns), tokenizer)
-    except ModelFormatError:
-        return frozenset()
-    rest = text[spans[-1][1] :].lstrip()
     special = set(tokenizer.all_special_ids) | {
         number for number, token in tokenizer.added_tokens_decoder.items() if token.special
     }
     words = {tokenizer.convert_ids_to_tokens(number): number for number in special}
-    # The longest, where one token's text begins with another's.
-    fitting = [word for word in words if word and rest.startswith(word)]
-    return frozenset({words[max(fitting, key=len)]} if fitting else ())
+    turns = Dialogue((Turn("patient", "Hello"), Turn("doctor", "Hello"))).to_messages()
+    ends = set()
+    for form in _FORMS:
+        messages = pair.render_messages(turns, form)
+        try:
+            text, spans = render_with_spans(messages, pair.template(tokenizer, form), tokenizer)
+        except ModelFormatError:
+            continue
+        rest = text[spans[-1][1] :].lstrip()
+        # The longest, where one token's text begins with another's.
+        fitting = [word for word in words if word and rest.startswith(word)]
+        ends |= {words[max(fitting, key=len)]} if fitting else set()
+    return frozenset(ends)

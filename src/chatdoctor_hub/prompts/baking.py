@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
 
 from chatdoctor_hub.prompts.messages import gap_between, longest_first
+from chatdoctor_hub.prompts.shape import Shape
 
 __all__ = ["bake", "baked_digest", "unbake"]
 
@@ -82,7 +82,13 @@ _AS_FIRST_USER = """\
 
 
 def bake(
-    template: str, *, id: str, serving: str, known: Sequence[str] = (), takes_system_role: bool = True
+    template: str,
+    *,
+    id: str,
+    serving: str,
+    known: Sequence[str] = (),
+    takes_system_role: bool = True,
+    shape: Shape | None = None,
 ) -> str:
     """Put code in front of `template` that merges `serving` into the messages before it sees them.
 
@@ -95,16 +101,21 @@ def bake(
         serving: the system text of the serving form; no white space around it.
         known: texts that `serving` stands for and that are dropped from a caller's system message.
         takes_system_role: False folds the system words into the first user turn.
+        shape: how every question is wrapped; one that is wrapped already stays as it is.
 
     Returns:
         A chat template. Baking a baked one replaces what was baked in.
     """
     own = unbake(template)
+    shape = shape or Shape()
     pieces = longest_first((serving, *known))
     values = {"PIECES": pieces, "GAP": gap_between(pieces), "SERVING": serving}
-    code = _MERGE + (_AS_SYSTEM if takes_system_role else _AS_FIRST_USER)
-    code = re.sub("|".join(values), lambda name: json.dumps(values[name[0]], ensure_ascii=False), code)
-    sha256 = hashlib.sha256(serving.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def filled(code: str) -> str:
+        return re.sub("|".join(values), lambda name: json.dumps(values[name[0]], ensure_ascii=False), code)
+
+    code = filled(_MERGE) + shape.code() + filled(_AS_SYSTEM if takes_system_role else _AS_FIRST_USER)
+    sha256 = shape.digest(serving)
     head = _HEAD.format(id=re.sub(r"[^\w.@/-]", "_", id) or "_", sha256=sha256)
     return f"{head}{code}{_TAIL_BEFORE_SPACE if own[:1].isspace() else _TAIL}{own}"
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from chatdoctor_hub.dialogue import Dialogue
-from chatdoctor_hub.errors import PromptDigestError, UnknownPromptError
+from chatdoctor_hub.errors import PromptDigestError, PromptError
 from chatdoctor_hub.prompts.baking import bake
+from chatdoctor_hub.prompts.catalogue import read_pair
 from chatdoctor_hub.prompts.messages import merge_system
 from chatdoctor_hub.prompts.rendering import (
     Form,
@@ -25,15 +22,14 @@ from chatdoctor_hub.prompts.rendering import (
     takes_system_role,
     template_of,
 )
+from chatdoctor_hub.prompts.shape import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PromptPair", "catalogue"]
+__all__ = ["PromptPair"]
 
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+_TEXTS = ("id", "instruction", "safety", "layout", "source")
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,9 @@ class PromptPair:
         safety: the safety prompt; the serving form's system text is this, a blank line, the instruction.
         layout: chat template (Jinja) for base models that have none.
         source: where the texts come from.
+        training_shape: how the training form wraps a question, and whether it is plain text.
+        serving_shape: the same of the serving form.
+        serving_instruction: the task in the serving form; None for `instruction`.
     """
 
     id: str
@@ -57,19 +56,33 @@ class PromptPair:
     safety: str
     layout: str
     source: str = ""
+    training_shape: Shape = field(default=Shape())
+    serving_shape: Shape = field(default=Shape())
+    serving_instruction: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "instruction", self.instruction.strip())
-        object.__setattr__(self, "safety", self.safety.strip())
+        for name in ("instruction", "safety", "serving_instruction"):
+            text = getattr(self, name)
+            object.__setattr__(self, name, text if text is None else text.strip())
+        if self.serving_instruction == self.instruction:
+            object.__setattr__(self, "serving_instruction", None)
 
     @classmethod
     def load(cls, id: str) -> PromptPair:
-        """A pair of the catalogue.
+        """A pair by its name.
+
+        Args:
+            id: an id of the catalogue ("chatdoctor@1"); a template of PTST ("chat:vanilla"); the path of a YAML
+                file of one's own; or two of these as "A -> B", tuned under A and served under B.
 
         Raises:
             UnknownPromptError: naming the near ones.
+            PromptError: when a file of one's own has faults, or A is a safety prompt.
+            MissingExtraError: for a prompt that transformers has, without it.
         """
-        return _load(str(id))
+        id = str(id)
+        # A file may change; what ships with the package does not.
+        return cls(**read_pair(id)) if ".y" in id else _load(id)
 
     @property
     def training_text(self) -> str:
@@ -79,31 +92,52 @@ class PromptPair:
     @property
     def serving_text(self) -> str:
         """System text of the serving form."""
-        return "\n\n".join(part for part in (self.safety, self.instruction) if part)
+        task = self.instruction if self.serving_instruction is None else self.serving_instruction
+        return "\n\n".join(part for part in (self.safety, task) if part)
 
     @property
     def training_sha256(self) -> str:
-        """sha256 (hex) of `training_text` in UTF-8."""
-        return _sha256(self.training_text)
+        """sha256 (hex) of the training form: its text, and its shape unless that is the ordinary one."""
+        return self.training_shape.digest(self.training_text)
 
     @property
     def serving_sha256(self) -> str:
-        """sha256 (hex) of `serving_text` in UTF-8."""
-        return _sha256(self.serving_text)
+        """sha256 (hex) of the serving form: its text, and its shape unless that is the ordinary one."""
+        return self.serving_shape.digest(self.serving_text)
 
     @property
     def sha256(self) -> str:
-        """sha256 (hex) of the whole pair: id, both texts, layout and source."""
-        fields = [self.id, self.instruction, self.safety, self.layout, self.source]
-        return _sha256(json.dumps(fields, ensure_ascii=False))
+        """sha256 (hex) of the whole pair: id, both forms, layout and source."""
+        fields: list[Any] = [getattr(self, name) for name in _TEXTS]
+        if self._special:
+            fields.append(self._special)
+        text = json.dumps(fields, ensure_ascii=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def _special(self) -> dict[str, Any]:
+        """What is not as in most pairs."""
+        found: dict[str, Any] = {
+            "training_shape": self.training_shape.to_record(),
+            "serving_shape": self.serving_shape.to_record(),
+        }
+        if self.serving_instruction is not None:
+            found["serving_instruction"] = self.serving_instruction
+        return {name: value for name, value in found.items() if value or value == ""}
 
     def render_training_messages(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Hub messages in the training form: the task before the caller's system words, no safety prompt."""
-        return merge_system(messages, self.training_text, (self.serving_text, self.safety))
+        merged = merge_system(messages, self.training_text, (self.serving_text, self.safety))
+        return self.training_shape.wrap(merged)
 
     def render_serving(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Hub messages in the serving form: safety prompt and task merged in, in front and once."""
-        return merge_system(messages, self.serving_text, (self.safety, self.training_text))
+        merged = merge_system(messages, self.serving_text, (self.safety, self.training_text))
+        return self.serving_shape.wrap(merged)
+
+    def render_messages(self, messages: Sequence[Mapping[str, Any]], form: Form) -> list[dict[str, Any]]:
+        """Hub messages in the given form."""
+        return self.render_serving(messages) if form == "serving" else self.render_training_messages(messages)
 
     def render_training(
         self, dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase | None = None
@@ -124,7 +158,7 @@ class PromptPair:
             ModelFormatError: when the template drops or rewrites the doctor's words.
         """
         messages = self.render_training_messages(dialogue.to_messages())
-        return render_with_spans(messages, template_of(tokenizer, self.layout, "training"), tokenizer)
+        return render_with_spans(messages, self.template(tokenizer, "training"), tokenizer)
 
     def render_prompt(
         self,
@@ -134,22 +168,34 @@ class PromptPair:
         form: Form = "serving",
     ) -> str:
         """The text a model is to continue: `messages` in the given form and the cue for the doctor."""
-        to_form = self.render_serving if form == "serving" else self.render_training_messages
-        return render(to_form(messages), template_of(tokenizer, self.layout, form), tokenizer, cue=True)
+        made = self.render_messages(messages, form)
+        return render(made, self.template(tokenizer, form), tokenizer, cue=True)
+
+    def template(self, tokenizer: PreTrainedTokenizerBase | None = None, form: Form = "training") -> str:
+        """The chat template of a form, without what is baked in: the base's own, else `layout`, or plain text.
+
+        A model is served under the template that it was tuned under, unless only one of the forms is plain
+        text. "" when there is none.
+        """
+        shape = self.serving_shape if form == "serving" else self.training_shape
+        if shape.plain:
+            return shape.layout()
+        return template_of(tokenizer, self.layout, "serving" if self.training_shape.plain else "training")
 
     def training_template(self, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
-        """The chat template without a safety prompt: the base's own, else `layout`."""
-        return template_of(tokenizer, self.layout, "training")
+        """The chat template of the training form: the base's own, else `layout`, or plain text."""
+        return self.template(tokenizer, "training")
 
     def serving_template(self, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
         """The chat template with the serving form baked in: what a release ships as `chat_template.jinja`."""
-        own = self.training_template(tokenizer)
+        own = self.template(tokenizer, "serving")
         return bake(
             own,
             id=self.id,
             serving=self.serving_text,
             known=tuple(text for text in (self.safety, self.training_text) if text),
             takes_system_role=takes_system_role(own, tokenizer),
+            shape=self.serving_shape,
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -163,6 +209,7 @@ class PromptPair:
             "sha256": self.sha256,
             "training": {"text": self.training_text, "sha256": self.training_sha256},
             "serving": {"text": self.serving_text, "sha256": self.serving_sha256},
+            **self._special,
         }
 
     @classmethod
@@ -177,26 +224,31 @@ class PromptPair:
             PromptDigestError: when a text is missing or does not have the digest recorded for it.
         """
         try:
-            names = ("id", "instruction", "safety", "layout", "source")
-            pair = cls(**{name: str(record[name]) for name in names})
+            pair = cls(
+                **{name: str(record[name]) for name in _TEXTS},
+                training_shape=Shape(**record.get("training_shape", {})),
+                serving_shape=Shape(**record.get("serving_shape", {})),
+                serving_instruction=record.get("serving_instruction"),
+            )
             stored = {
                 form: (record[form]["text"], record[form]["sha256"]) for form in ("training", "serving")
             }
             whole = record["sha256"]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, PromptError) as error:
             raise PromptDigestError(
                 f"{where}: expected a prompt pair with both forms and their sha256, found a gap ({error}); "
                 "fetch or make the release again."
             ) from error
         for form, (text, sha256) in stored.items():
             made = pair.training_text if form == "training" else pair.serving_text
-            if text != made or _sha256(text) != sha256:
+            digest = pair.training_sha256 if form == "training" else pair.serving_sha256
+            if text != made or sha256 != digest:
                 raise PromptDigestError(
                     f"{where}: expected the {form} form of prompt {pair.id} to have sha256 "
-                    f"{str(sha256)[:12]}…, found {_sha256(made)[:12]}…; the prompt was changed "
+                    f"{str(sha256)[:12]}…, found {digest[:12]}…; the prompt was changed "
                     "after the release was made: fetch or make the release again."
                 )
-        if whole != pair.sha256 or any(record[name] != getattr(pair, name) for name in names):
+        if whole != pair.sha256 or any(record[name] != getattr(pair, name) for name in _TEXTS):
             raise PromptDigestError(
                 f"{where}: expected id, layout and source of prompt {pair.id} with sha256 "
                 f"{str(whole)[:12]}…, found {pair.sha256[:12]}…; they were changed after the release was "
@@ -205,20 +257,6 @@ class PromptPair:
         return pair
 
 
-def catalogue() -> tuple[str, ...]:
-    """The ids of all prompt pairs that ship with the package."""
-    files = resources.files("chatdoctor_hub.prompts").joinpath("data").iterdir()
-    return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
-
-
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _load(id: str) -> PromptPair:
-    known = catalogue()
-    if id not in known:
-        near = difflib.get_close_matches(id, known, n=1, cutoff=0.4)
-        raise UnknownPromptError(
-            f"Expected the id of a prompt pair ({', '.join(known)}), found {id!r}; "
-            + (f"did you mean {near[0]!r}?" if near else "use one of these.")
-        )
-    file = resources.files("chatdoctor_hub.prompts").joinpath("data").joinpath(f"{id}.yaml")
-    return PromptPair(**yaml.safe_load(file.read_text(encoding="utf-8")))
+    return PromptPair(**read_pair(id))

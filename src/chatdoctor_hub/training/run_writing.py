@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatdoctor_hub.folders import replacing_folder
 from chatdoctor_hub.models import digest_of
+from chatdoctor_hub.prompts import Form, PromptPair
 from chatdoctor_hub.training.planning import Prepared
 from chatdoctor_hub.training.recipe import RecipeConfig
 from chatdoctor_hub.training.run import Fit, draw_run
@@ -31,7 +32,12 @@ from chatdoctor_hub.training.weights import (
     write_gguf,
 )
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 __all__ = ["write_run"]
+
+_FORMS: tuple[Form, ...] = ("training", "serving")
 
 
 def write_run(config: RecipeConfig, prepared: Prepared, model: Any, result: Fit, processes: int) -> RunFolder:
@@ -53,7 +59,7 @@ def write_run(config: RecipeConfig, prepared: Prepared, model: Any, result: Fit,
     with replacing_folder(out, what="tuning run", marker=RECORD) as partial:
         save_trained(model, config, partial)
         tokenizer = prepared.tokenizer
-        tokenizer.chat_template = prepared.pair.training_template(tokenizer)
+        tokenizer.chat_template = _templates(prepared.pair, tokenizer)
         tokenizer.save_pretrained(partial / "tokenizer")
         lines = "".join(json.dumps(record) + "\n" for record in result.records)
         (partial / METRICS).write_text(lines, encoding="utf-8")
@@ -62,6 +68,12 @@ def write_run(config: RecipeConfig, prepared: Prepared, model: Any, result: Fit,
         after = _after(config, prepared, partial)
         _write_manifest(partial, manifest.model_copy(update={"after": after}))
     return RunFolder(out)
+
+
+def _templates(pair: PromptPair, tokenizer: PreTrainedTokenizerBase) -> str | dict[str, str]:
+    """The template of the training form; beside it that of the serving form, if it is another."""
+    training, serving = (pair.template(tokenizer, form) for form in _FORMS)
+    return training if serving == training else {"default": serving, "training": training}
 
 
 def _write_manifest(folder: Path, manifest: RunManifest) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from chatdoctor_hub import prompts, safety
+from chatdoctor_hub import safety
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import PurityError
-from chatdoctor_hub.prompts import PromptPair
+from chatdoctor_hub.prompts import PromptPair, known_safety_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,7 +42,6 @@ class Purity:
         self._allow = allow
         # Without a safety prompt both forms are the same text, and that one is pure.
         own = (pair.safety, pair.serving_text) if pair.safety else ()
-        known_safety_prompts = getattr(prompts, "known_safety_prompts", tuple)
         find_safety_wording = getattr(safety, "find_safety_wording", _holds)
         known = tuple(dict.fromkeys(text for text in (*own, *known_safety_prompts()) if text.strip()))
         self._known = tuple(text for text in known if len(text) >= _LONG)

@@ -5,6 +5,14 @@ from __future__ import annotations
 from chatdoctor_hub.training.passes.allocator import kept_memory
 from chatdoctor_hub.training.passes.attention import attend_by_dialogue, attention_by_dialogue
 from chatdoctor_hub.training.passes.batches import learned_in, micro_batches
+from chatdoctor_hub.training.passes.budget import (
+    Budget,
+    Footprint,
+    Shape,
+    budget_for,
+    budget_within,
+    footprint_of,
+)
 from chatdoctor_hub.training.passes.flat import (
     Flat,
     flatten,
@@ -14,15 +22,7 @@ from chatdoctor_hub.training.passes.flat import (
     takes_flat,
 )
 from chatdoctor_hub.training.passes.fusing import fuse
-from chatdoctor_hub.training.passes.memory import (
-    Budget,
-    Footprint,
-    Shape,
-    budget_for,
-    budget_within,
-    footprint_of,
-    free_memory,
-)
+from chatdoctor_hub.training.passes.memory import free_memory
 from chatdoctor_hub.training.passes.objective import Objective
 from chatdoctor_hub.training.passes.padded import Padded, pad, padded_logits
 from chatdoctor_hub.training.passes.passes import Passes

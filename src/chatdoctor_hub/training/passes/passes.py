@@ -12,9 +12,9 @@ from chatdoctor_hub.training.data.encoded import Encoded
 from chatdoctor_hub.training.passes.allocator import kept_memory
 from chatdoctor_hub.training.passes.attention import attention_by_dialogue
 from chatdoctor_hub.training.passes.batches import learned_in, micro_batches
+from chatdoctor_hub.training.passes.budget import budget_for
 from chatdoctor_hub.training.passes.flat import puts_tokens_before, takes_flat
 from chatdoctor_hub.training.passes.fusing import fuse
-from chatdoctor_hub.training.passes.memory import budget_for
 from chatdoctor_hub.training.passes.objective import Objective
 from chatdoctor_hub.training.passes.precision import precision_for
 from chatdoctor_hub.training.passes.threads import draws, one_thread_each, worker_count
