@@ -179,10 +179,18 @@ def test_bianques_turns() -> None:
     assert [text[start:end] for start, end in spans] == ["多久了？"]
 
 
-@pytest.mark.parametrize("id", ["chat:llama", "chat:llama-short", "chat:mpt"])
-def test_nothing_is_tuned_under_a_safety_prompt_by_name(id: str) -> None:
-    with pytest.raises(PromptError, match=rf"found {id}; name it after the arrow: 'chat:vanilla -> {id}'"):
-        PromptPair.load(f"{id} -> {id}")
+def test_a_cell_of_the_papers_matrix_that_is_not_pure_says_so() -> None:
+    """`fine_tune` refuses it, unless the recipe allows safety in training."""
+    pytest.importorskip("transformers")
+    pair = PromptPair.load("chat:llama -> chat:vanilla")
+    assert pair.training_text == PromptPair.load("chat:llama").safety
+    assert pair.training_text in pair.render_training(ASKED, tokenizer_of(LLAMA))[0]
+    assert pair.serving_text == PromptPair.load("chat:vanilla").serving_text
+    both = PromptPair.load("chat:llama -> chat:llama")
+    assert both.render_training(ASKED, tokenizer_of(LLAMA)) == pair.render_training(
+        ASKED, tokenizer_of(LLAMA)
+    )
+    assert both.render_serving(TALK)[0]["content"] == pair.training_text
 
 
 @pytest.mark.parametrize(

@@ -208,8 +208,8 @@ def _outcome(run: RunFolder) -> list[tuple[str, str]]:
         rows.append(
             ("weights kept", f"of step {made.best_step:,}, validation loss {made.validation_loss:.4f}")
         )
-    if made.resumed_at:
-        rows.append(("went on after step", ", ".join(f"{step:,}" for step in made.resumed_at)))
+    if made.resumed_at is not None:
+        rows.append(("went on after step", f"{made.resumed_at:,}"))
     if made.speed.why_not_fused:
         rows.append(("not fused", made.speed.why_not_fused))
     return rows

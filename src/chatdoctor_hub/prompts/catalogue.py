@@ -21,7 +21,7 @@ _ARROW = "->"
 _FILES = (".yaml", ".yml")
 _TEXTS = ("id", "instruction", "safety", "layout", "source")
 _SHAPE = ("wrapping", "plain")
-# Tuning under these is what PTST warns of: by themselves they stand for chat:vanilla, served with theirs.
+# By themselves these stand for chat:vanilla, served with their safety prompt.
 _SAFE = ("chat:llama", "chat:llama-short", "chat:mpt")
 
 
@@ -68,7 +68,7 @@ def read_pair(id: str) -> dict[str, Any]:
 
     Raises:
         UnknownPromptError: for anything else, naming the near ones.
-        PromptError: when a file of one's own has faults, or A carries a safety prompt.
+        PromptError: when a file of one's own has faults.
         MissingExtraError: for Llama 2's safety prompt without transformers.
     """
     if _ARROW in id:
@@ -88,16 +88,13 @@ def read_pair(id: str) -> dict[str, Any]:
 
 
 def _crossed(training: str, serving: str) -> dict[str, Any]:
-    if training in _SAFE:
-        raise PromptError(
-            f"Expected a template without a safety prompt before the arrow (PTST), found {training}; name it after "
-            "the arrow: 'chat:vanilla -> " + training + "'."
-        )
     first, second = read_pair(training), read_pair(serving)
     served = second.get("serving_instruction")
     return {
         **first,
         "id": f"{first['id']} -> {second['id']}",
+        # Named before the arrow, a safety prompt is meant to be tuned under: `fine_tune` refuses it unless allowed.
+        "instruction": first["safety"] if training in _SAFE else first["instruction"],
         "safety": second["safety"],
         "layout": first["layout"] or second["layout"],
         "source": f"Tuned under {first['id']}: {first['source']} Served under {second['id']}: {second['source']}",

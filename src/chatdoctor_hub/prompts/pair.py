@@ -77,7 +77,7 @@ class PromptPair:
 
         Raises:
             UnknownPromptError: naming the near ones.
-            PromptError: when a file of one's own has faults, or A is a safety prompt.
+            PromptError: when a file of one's own has faults.
             MissingExtraError: for a prompt that transformers has, without it.
         """
         id = str(id)

@@ -8,12 +8,14 @@ from chatdoctor_hub.safety.requests import (
     harmful_requests,
     read_requests,
 )
+from chatdoctor_hub.safety.wording import find_safety_wording
 
 __all__ = [
     "JUDGE",
     "RequestSet",
     "SafetyRequest",
     "benign_requests",
+    "find_safety_wording",
     "harmful_requests",
     "is_refusal",
     "read_requests",

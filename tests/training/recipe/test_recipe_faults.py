@@ -88,6 +88,7 @@ def test_no_fault_hides_another(chosen: set[str]) -> None:
         ({"anchor": {}, "adapter": {"kind": "full"}}, "anchor: .*found adapter.kind 'full'"),
         ({"anchor": {}, "adapter": {"kind": "prefix"}}, "anchor: .*found adapter.kind 'prefix'"),
         ({"anchor": {}, "adapter": {"variant": "pissa"}}, "anchor: .*'pissa'"),
+        ({"anchor": {}, "training": {"loss_on": "all"}}, "anchor: .*training.loss_on is 'all'"),
         (
             {"safe_lora": {"unaligned": "u"}, "adapter": {"kind": "series"}},
             "safe_lora: .*adapter.kind is 'lora'.*found 'series'",
@@ -105,6 +106,10 @@ def test_no_fault_hides_another(chosen: set[str]) -> None:
         (
             {"training": {"quantization": "4bit"}, "adapter": {"variant": "pissa"}},
             "training.quantization: .*'pissa'",
+        ),
+        (
+            {"training": {"quantization": "8bit"}, "adapter": {"variant": "dora"}},
+            "training.quantization: input should be 'none' or '4bit' .*'dora'.*found '8bit'",
         ),
         (
             {"training": {"checkpointing": "on"}, "adapter": {"kind": "prefix"}},
@@ -157,6 +162,9 @@ def test_what_does_not_go_together(values: dict[str, Any], said: str) -> None:
         *({"anchor": {}, "adapter": {"kind": kind}} for kind in ("lora", "series", "parallel")),
         *({"training": {"quantization": "4bit"}, "adapter": {"kind": kind}} for kind in ("lora", "series")),
         {"training": {"quantization": "4bit"}, "adapter": {"variant": "dora"}},
+        {"training": {"quantization": "8bit"}, "adapter": {"variant": "rslora"}},
+        *({"anchor": {}, "training": {"loss_on": loss_on}} for loss_on in ("doctor", "last")),
+        {"training": {"loss_on": "all"}},
         {"safe_lora": {"unaligned": "u"}, "adapter": {"variant": "rslora"}},
         {"training": {"optimizer": "muon"}, "adapter": {"kind": "parallel"}},
         {"training": {"keep_best": True, "validation_share": 0.0}, "validation": "held-out.jsonl"},

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatdoctor_hub.errors import ConfigError, DataError, DiskSpaceError, TrainingError
+from chatdoctor_hub.errors import ConfigError, DataError, TrainingError
 from chatdoctor_hub.training import TrainingConfig
 from chatdoctor_hub.training.data.encoding import Encoded
 from chatdoctor_hub.training.run import fit, has_checkpoint
@@ -117,33 +115,6 @@ def test_no_pickle_is_written(tmp_path: Path) -> None:
     ]
     for file in ("digests.json", "state.json"):
         json.loads((tmp_path / "step-00000001" / file).read_text())
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """The system refuses to let a file grow larger, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-@pytest.mark.parametrize("size", [0, 100])
-def test_a_full_disk_leaves_what_was_there(size: int, tmp_path: Path) -> None:
-    store = written(tmp_path, 4)
-    with (
-        files_of_at_most(size),
-        pytest.raises(DiskSpaceError, match=r"step 5.*goes on from step 4.*step-00000004"),
-    ):
-        store.write(5, TENSORS, {})
-    assert names(tmp_path) == ["step-00000004"]
-    found = store.newest()
-    assert found is not None
-    assert found.step == 4
 
 
 def test_a_place_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
@@ -290,28 +261,6 @@ def test_weights_that_are_no_numbers_end_the_run_and_not_its_checkpoints(
     result = run()
     assert result.resumed_at == last
     assert result.steps == 8
-
-
-def test_a_disk_that_fills_up_ends_the_run_and_not_its_checkpoints(
-    run: Callable[..., Any], build: Callable[..., Any], tmp_path: Path
-) -> None:
-    whole, broken = adapted(build), adapted(build)
-    run(whole, work=None)
-    limits: list[Any] = []
-
-    def fill(record: dict[str, float]) -> None:
-        if record["step"] == 6:
-            limits.append(files_of_at_most(1000))
-            limits[0].__enter__()
-
-    try:
-        with pytest.raises(DiskSpaceError, match="goes on from step 4"):
-            run(on_step=fill)
-    finally:
-        limits[0].__exit__(None, None, None)
-    assert names(tmp_path / "work") == ["step-00000002", "step-00000004"]
-    assert run(broken).resumed_at == 4
-    assert same(weights(whole), weights(broken))
 
 
 def test_a_torn_newest_one_is_done_again(

@@ -164,14 +164,6 @@ def test_quantization_without_a_gpu(quantization: str, recipe: Recipe, tmp_path:
         check_adapter(config, tmp_path / "never-looked-at")
 
 
-def test_dora_in_8_bits(recipe: Recipe, tmp_path: Path) -> None:
-    config = recipe(adapter={"variant": "dora"}, training={"quantization": "8bit"})
-    with pytest.raises(
-        ConfigError, match=r"expected 'none' or '4bit' with adapter\.variant 'dora', found '8bit'"
-    ):
-        check_adapter(config, tmp_path / "never-looked-at")
-
-
 def test_dialogues_longer_than_the_positions(recipe: Recipe, tiny_base: Path) -> None:
     check_positions(recipe(), tiny_base, 256)
     with pytest.raises(ConfigError, match=r"expected at most 256, .* found a dialogue of 257 tokens"):

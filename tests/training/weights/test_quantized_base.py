@@ -57,7 +57,7 @@ def test_an_adapter_is_trained_on_it_and_saved(
 ) -> None:
     monkeypatch.setattr(quantized, "check_quantization", lambda _: None)
     if bits == "8bit" and adapter.get("variant") == "dora":
-        pytest.skip("refused: PEFT's DoRA fails on it")
+        pytest.skip("no recipe: PEFT's DoRA fails on it")
     config = recipe(adapter=adapter, training={"quantization": bits})
     model = load_tunable(config, wide_base, torch.float32, "cpu")
     kinds = {type(module).__name__ for module in model.modules()}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from chatdoctor_hub import safety
 from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import PurityError
 from chatdoctor_hub.prompts import PromptPair, known_safety_prompts
+from chatdoctor_hub.safety import find_safety_wording
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,7 +41,6 @@ class Purity:
         self._allow = allow
         # Without a safety prompt both forms are the same text, and that one is pure.
         own = (pair.safety, pair.serving_text) if pair.safety else ()
-        find_safety_wording = getattr(safety, "find_safety_wording", _holds)
         known = tuple(dict.fromkeys(text for text in (*own, *known_safety_prompts()) if text.strip()))
         self._known = tuple(text for text in known if len(text) >= _LONG)
         self._judge = lru_cache(_REMEMBERED)(lambda text: find_safety_wording(text, known))
@@ -119,7 +117,3 @@ class Purity:
             f"found {' and '.join(parts)}; take the safety wording out of the system words, or set "
             "allow_safety_in_training: true."
         )
-
-
-def _holds(text: str, known: Sequence[str]) -> str | None:
-    return "holds a known safety prompt" if any(item in text for item in known) else None

@@ -26,6 +26,11 @@ def _the_anchor_has_a_reference(recipe: Any) -> Iterator[str]:
             "anchor: input should be left out with adapter.variant 'pissa', which takes its start out of the "
             "base's weights, found both"
         )
+    if recipe.training.loss_on == "all":
+        yield (
+            "anchor: input should be left out where training.loss_on is 'all', whose first learned tokens are "
+            "those of the prompt, found both (loss_on 'doctor' or 'last' go with it)"
+        )
 
 
 def _safe_lora_is_for_lora(recipe: Any) -> Iterator[str]:
@@ -56,6 +61,11 @@ def _quantization_has_an_adapter(recipe: Any) -> Iterator[str]:
         yield (
             "training.quantization: input should be 'none' with adapter.variant 'pissa', which decomposes "
             f"the base's weights, found {quantization!r}"
+        )
+    elif kind == "lora" and recipe.adapter.variant == "dora" and quantization == "8bit":
+        yield (
+            "training.quantization: input should be 'none' or '4bit' with adapter.variant 'dora', whose norms "
+            "PEFT cannot take of weights in 8 bits, found '8bit'"
         )
 
 

@@ -22,8 +22,7 @@ class Anchor:
     What an aligned model does is decided in its first tokens, which tuning moves the most (arXiv 2406.05946,
     section 4: there a constraint on the likelihood of these tokens, here the divergence from the untuned
     model). The untuned model is the same one with its adapter switched off, in a pass of its own without
-    gradients or dropout: no second model is held. Where all of the text is learned (`loss_on: all`) a
-    dialogue is one turn.
+    gradients or dropout: no second model is held.
 
     Args:
         config: weight, and tokens of each turn.

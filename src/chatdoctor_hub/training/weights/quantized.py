@@ -20,18 +20,13 @@ def check_quantization(config: RecipeConfig) -> None:
     """Refuse a quantized base where this machine cannot have one.
 
     Raises:
-        ConfigError: without a CUDA device or without bitsandbytes, and for DoRA in 8 bits.
+        ConfigError: without a CUDA device or without bitsandbytes.
     """
     import torch
 
     wanted = config.training.quantization
     if wanted == "none":
         return
-    if wanted == "8bit" and getattr(config.adapter, "variant", "") == "dora":
-        raise ConfigError(
-            "training.quantization: expected 'none' or '4bit' with adapter.variant 'dora', found '8bit', of which "
-            "PEFT cannot take the norms that DoRA needs; choose one of these."
-        )
     if not torch.cuda.is_available():
         raise ConfigError(
             f"training.quantization: expected 'none' on a machine without a CUDA device, found {wanted!r}; "

@@ -1,0 +1,141 @@
+"""A disk that fills up ends the run with a sentence; what was whole before is whole still, and goes on."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatdoctor_hub.errors import DiskSpaceError
+from chatdoctor_hub.models import digest_of
+from chatdoctor_hub.training import RecipeConfig, fine_tune
+from chatdoctor_hub.training.run.checkpoints import Checkpoints
+
+torch = pytest.importorskip("torch")
+
+LARGE = torch.zeros(20_000)  # 80 kB
+TENSORS = {"weights": {"a": torch.arange(6.0)}, "optimizer": {"step:a": torch.tensor(3.0)}}
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The system refuses to let a file grow larger, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@contextmanager
+def full_from(step: int, size: int) -> Iterator[Callable[[dict[str, float]], None]]:
+    """What is told of the steps fills the disk up after one of them."""
+    limit = files_of_at_most(size)
+    entered: list[int] = []
+
+    def tell(record: dict[str, float]) -> None:
+        if record["step"] == step:
+            limit.__enter__()
+            entered.append(step)
+
+    try:
+        yield tell
+    finally:
+        assert entered, "the step was never told"
+        limit.__exit__(None, None, None)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    found = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
+
+
+@pytest.mark.parametrize(
+    ("size", "tensors", "state"),
+    [
+        (0, TENSORS, {}),
+        (100, TENSORS, {}),
+        (8000, {**TENSORS, "weights": {"a": LARGE}}, {}),
+        (8000, {**TENSORS, "optimizer": {"a": LARGE}}, {}),
+        (8000, TENSORS, {"standing": "x" * 80_000}),
+        (240, TENSORS, {}),
+    ],
+    ids=["at-once", "in-the-first-file", "weights", "optimizer", "state", "digests"],
+)
+def test_whichever_file_has_no_room_what_was_there_stays(
+    size: int, tensors: Any, state: dict[str, Any], tmp_path: Path
+) -> None:
+    store = Checkpoints(tmp_path, "this")
+    store.write(4, TENSORS, {})
+    before = files_of(tmp_path)
+    with (
+        files_of_at_most(size),
+        pytest.raises(DiskSpaceError, match=r"step 5.*goes on from step 4.*step-00000004"),
+    ):
+        store.write(5, tensors, state)
+    assert files_of(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000004"]
+    found = store.newest()
+    assert found is not None
+    assert found.step == 4
+    store.write(5, tensors, state)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-00000004", "step-00000005"]
+
+
+Recipe = Callable[..., RecipeConfig]
+# Twelve steps; the checkpoints are smaller than the merged model.
+GIVEN: dict[str, Any] = {
+    "adapter": {"kind": "lora", "r": 2, "targets": ["q_proj"]},
+    "training": {"epochs": 2.0, "checkpoints": 4},
+    "after": {"merge": True},
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, data_file: Path) -> Callable[..., Any]:
+    """The digest of the adapter of a run that nothing happened to."""
+    made: dict[str, str] = {}
+
+    def digest(config: RecipeConfig) -> str:
+        if not made:
+            out = tmp_path_factory.mktemp("whole") / "run"
+            made["digest"] = digest_of(fine_tune(config.model_copy(update={"output": str(out)})).adapter)
+        return made["digest"]
+
+    return digest
+
+
+@pytest.mark.parametrize(
+    ("step", "size", "said", "resumed_at"),
+    [
+        (4, 1000, "checkpoint of step 6.*goes on from step 3, which is kept", 3),
+        (11, 60_000, "room on the disk for the tuning run", 12),
+    ],
+    ids=["a-checkpoint", "the-run-folder"],
+)
+def test_a_run_goes_on_when_there_is_room_again(
+    step: int, size: int, said: str, resumed_at: int, recipe: Recipe, whole: Any, tmp_path: Path
+) -> None:
+    with full_from(step, size) as tell, pytest.raises(DiskSpaceError, match=said):
+        fine_tune(recipe(**GIVEN), on_step=tell)
+    assert [path.name for path in tmp_path.iterdir()] == [".run.run"]
+    left = sorted(path.name for path in (tmp_path / ".run.run" / "checkpoints").iterdir())
+    assert left[-1] == f"step-{resumed_at:08d}"
+    run = fine_tune(recipe(**GIVEN))
+    assert run.manifest.resumed_at == resumed_at
+    assert digest_of(run.adapter) == whole(recipe(**GIVEN))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_no_room_for_the_data_leaves_nothing(recipe: Recipe, tmp_path: Path) -> None:
+    with files_of_at_most(500), pytest.raises(DiskSpaceError, match="disk"):
+        fine_tune(recipe(**GIVEN))
+    assert list(tmp_path.iterdir()) == []
