@@ -17,7 +17,7 @@ from tiny_job import STEPS, Done, perform, settings_for
 from chatdoctor_hub import folders
 from chatdoctor_hub.corpus import Corpus
 from chatdoctor_hub.release import load_manifest
-from chatdoctor_hub.training.passes import workers
+from chatdoctor_hub.training.passes import Passes
 
 
 def state_of(folder: Path) -> dict[str, tuple[str, int]]:
@@ -54,7 +54,7 @@ def test_another_seed_redoes_everything_from_the_corpus_on(
     out = copied()
     before = json_of(out / "steps.json")
     # The new corpus is all that is needed to see it; Ctrl-C in the next step spares the rest.
-    monkeypatch.setattr(workers.Workers, "step", _interrupting(workers.Workers.step, lambda *_: True))
+    monkeypatch.setattr(Passes, "gradients", _interrupting(Passes.gradients, lambda *_: True))
     with pytest.raises(KeyboardInterrupt):
         perform(dataclasses.replace(done.settings, out=out, seed=1))
     after = json_of(out / "steps.json")
@@ -98,7 +98,7 @@ def test_ctrl_c_at_any_step_leaves_nothing_half_written_and_the_rerun_goes_on(
 ) -> None:
     """At the last moment of each step, and in the middle of the two that train."""
     settings = settings_for(tmp_path / "quickstart", epochs=0.2)
-    real_swap, real_step = folders._swap, workers.Workers.step
+    real_swap, real_step = folders._swap, Passes.gradients
 
     def interrupted(patch: Callable[[pytest.MonkeyPatch], None]) -> list[str]:
         with monkeypatch.context() as patched:
@@ -108,7 +108,7 @@ def test_ctrl_c_at_any_step_leaves_nothing_half_written_and_the_rerun_goes_on(
         return sorted(path.name for path in settings.out.iterdir())
 
     def in_training(patched: pytest.MonkeyPatch) -> None:
-        patched.setattr(workers.Workers, "step", _interrupting(real_step, lambda calls, *_: calls == 2))
+        patched.setattr(Passes, "gradients", _interrupting(real_step, lambda calls, *_: calls == 2))
 
     for number, name in enumerate(STEPS):
         complete = sorted([*STEPS[:number], *(["steps.json"] if number else [])])

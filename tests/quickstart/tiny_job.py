@@ -50,7 +50,7 @@ def settings_for(out: Path, epochs: float, **changes: Any) -> QuickstartSettings
         "tiny": tiny,
         "base_epochs": epochs,
     }
-    tuning = TrainingConfig(epochs=0.5, lr=5e-3, **fixed)
+    tuning = TrainingConfig(epochs=0.5, lr=5e-3, checkpoints=0, **fixed)
     return QuickstartSettings(**{"out": out, "training": tuning, **small, **changes})
 
 

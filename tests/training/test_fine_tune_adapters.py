@@ -118,6 +118,27 @@ def test_merged_weights_answer_as_the_adapter_does(recipe: Recipe, tiny_base: Pa
     assert (adapted.argmax(-1) == merged.argmax(-1)).float().mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("adapter", "merge", "left"),
+    [
+        ({"r": 4}, True, ["adapter", "merged", "model.gguf", "tokenizer"]),
+        ({"r": 4}, False, ["adapter", "model.gguf", "tokenizer"]),
+        ({"kind": "full"}, False, ["model", "model.gguf", "tokenizer"]),
+    ],
+    ids=["beside-merged-weights", "alone", "full"],
+)
+def test_a_run_is_exported_at_its_end(
+    adapter: dict[str, Any], merge: bool, left: list[str], recipe: Recipe
+) -> None:
+    pytest.importorskip("gguf")
+    run = fine_tune(recipe(adapter=adapter, after={"merge": merge, "gguf": "f16"}, training={"epochs": 0.2}))
+    rest = {"metrics.jsonl", "recipe.yaml", "run.json", "training.png"}
+    assert sorted(path.name for path in run.path.iterdir() if path.name not in rest) == left
+    assert run.manifest.after["gguf"]["path"] == "model.gguf"
+    assert run.manifest.after["gguf"]["bytes"] == run.gguf.stat().st_size
+    assert run.merged.is_dir() == merge
+
+
 def test_a_merge_that_cannot_be_is_refused_before_anything_is_trained(recipe: Recipe) -> None:
     steps: list[Any] = []
     with pytest.raises(ConfigError, match="merge"):

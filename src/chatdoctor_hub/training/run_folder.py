@@ -13,11 +13,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chatdoctor_hub.errors import DataFormatError, DataNotFoundError
 from chatdoctor_hub.training.recipe import RecipeConfig
 
-__all__ = ["METRICS", "PLOT", "RECORD", "BaseRecord", "DataRecord", "RunFolder", "RunManifest", "SpeedRecord"]
+__all__ = [
+    "GGUF",
+    "METRICS",
+    "PLOT",
+    "RECORD",
+    "BaseRecord",
+    "DataRecord",
+    "RunFolder",
+    "RunManifest",
+    "SpeedRecord",
+]
 
 RECORD = "run.json"
 METRICS = "metrics.jsonl"
 PLOT = "training.png"
+GGUF = "model.gguf"
 
 
 class _Record(BaseModel):
@@ -159,6 +170,11 @@ class RunFolder:
     def merged(self) -> Path:
         """The merged weights, where the recipe asked for them."""
         return self.path / "merged"
+
+    @property
+    def gguf(self) -> Path:
+        """The GGUF file, where the recipe asked for it."""
+        return self.path / GGUF
 
     @property
     def tokenizer(self) -> Path:

@@ -14,6 +14,7 @@ from chatdoctor_hub.training.planning import Prepared
 from chatdoctor_hub.training.recipe import RecipeConfig
 from chatdoctor_hub.training.run import Fit, draw_run
 from chatdoctor_hub.training.run_folder import (
+    GGUF,
     METRICS,
     PLOT,
     RECORD,
@@ -87,15 +88,23 @@ def _after(config: RecipeConfig, prepared: Prepared, folder: Path) -> dict[str, 
     if config.safe_lora:
         done["safe_lora"] = project_safe_lora(run.adapter, config.safe_lora, config.base).to_record()
     wanted = config.after
-    if config.adapter.kind != "full" and (wanted.merge or wanted.gguf):
-        report = merge_adapter(prepared.folder, run.adapter, run.tokenizer, prepared.pair, run.merged)
+    if not (wanted.merge or wanted.gguf):
+        return done
+    # In a folder of their own: `folder` is locked as long as it is written, by its own process too.
+    apart = folder / "after"
+    weights, file = apart / run.merged.name, apart / GGUF
+    if config.adapter.kind == "full":
+        weights = run.model
+    else:
+        report = merge_adapter(prepared.folder, run.adapter, run.tokenizer, prepared.pair, weights)
         done["merge"] = report.to_record()
     if wanted.gguf:
-        weights = run.model if config.adapter.kind == "full" else run.merged
-        file = folder / "model.gguf"
-        done["gguf"] = write_gguf(weights, run.tokenizer, prepared.pair, file, wanted.gguf).to_record()
-    if not wanted.merge:
-        shutil.rmtree(run.merged, ignore_errors=True)
+        made = write_gguf(weights, run.tokenizer, prepared.pair, file, wanted.gguf)
+        done["gguf"] = {**made.to_record(), "path": GGUF}
+        file.rename(folder / GGUF)
+    if wanted.merge:
+        weights.rename(run.merged)
+    shutil.rmtree(apart)
     return done
 
 

@@ -348,6 +348,22 @@ def test_the_adapter_can_be_switched_off_while_fused(
         assert (on[targets >= 0] - expected).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("kind", ["llama", "opt"])
+def test_losses_with_the_adapter_off_are_those_of_the_base(
+    kind: str, any_model: Callable[..., Any], draw: Callable[..., list[Encoded]]
+) -> None:
+    """Switched off before the passes begin, as a model is measured before and after tuning."""
+    base, samples = any_model(kind), draw(LENGTHS)
+    settings = TrainingConfig(**{**EXACT, "token_budget": 8192})
+    with Passes(base, settings, samples) as passes:
+        expected = passes.losses(samples)
+    model = with_lora(base)
+    with model.disable_adapter(), Passes(model, settings, samples) as passes:
+        assert passes.losses(samples) == pytest.approx(expected, rel=1e-5)
+    with Passes(model, settings, samples) as passes:
+        assert abs(passes.losses(samples)[0] - expected[0]) > 1e-2
+
+
 @pytest.mark.parametrize("rows", [1, 255, 256, 700])
 def test_the_loss_in_chunks_is_that_of_torch(rows: int) -> None:
     import torch

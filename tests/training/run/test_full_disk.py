@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -91,7 +93,6 @@ def test_whichever_file_has_no_room_what_was_there_stays(
 
 
 Recipe = Callable[..., RecipeConfig]
-# Twelve steps; the checkpoints are smaller than the merged model.
 GIVEN: dict[str, Any] = {
     "adapter": {"kind": "lora", "r": 2, "targets": ["q_proj"]},
     "training": {"epochs": 2.0, "checkpoints": 4},
@@ -99,40 +100,49 @@ GIVEN: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, data_file: Path) -> Callable[..., Any]:
+@pytest.fixture
+def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the adapter of a run that nothing happened to."""
-    made: dict[str, str] = {}
-
-    def digest(config: RecipeConfig) -> str:
-        if not made:
-            out = tmp_path_factory.mktemp("whole") / "run"
-            made["digest"] = digest_of(fine_tune(config.model_copy(update={"output": str(out)})).adapter)
-        return made["digest"]
-
-    return digest
+    return digest_of(fine_tune(recipe(**GIVEN, output=tmp_path_factory.mktemp("whole") / "run")).adapter)
 
 
-@pytest.mark.parametrize(
-    ("step", "size", "said", "resumed_at"),
-    [
-        (4, 1000, "checkpoint of step 6.*goes on from step 3, which is kept", 3),
-        (11, 60_000, "room on the disk for the tuning run", 12),
-    ],
-    ids=["a-checkpoint", "the-run-folder"],
-)
-def test_a_run_goes_on_when_there_is_room_again(
-    step: int, size: int, said: str, resumed_at: int, recipe: Recipe, whole: Any, tmp_path: Path
-) -> None:
-    with full_from(step, size) as tell, pytest.raises(DiskSpaceError, match=said):
-        fine_tune(recipe(**GIVEN), on_step=tell)
+def goes_on_from(step: int, whole: str, recipe: Recipe, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".run.run"]
     left = sorted(path.name for path in (tmp_path / ".run.run" / "checkpoints").iterdir())
-    assert left[-1] == f"step-{resumed_at:08d}"
+    assert left[-1] == f"step-{step:08d}"
     run = fine_tune(recipe(**GIVEN))
-    assert run.manifest.resumed_at == resumed_at
-    assert digest_of(run.adapter) == whole(recipe(**GIVEN))
+    assert run.manifest.resumed_at == step
+    assert digest_of(run.adapter) == whole
+    assert (run.merged / "config.json").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_no_room_for_a_checkpoint(recipe: Recipe, whole: str, tmp_path: Path) -> None:
+    said = "checkpoint of step 6.*goes on from step 3, which is kept"
+    with full_from(4, 1000) as tell, pytest.raises(DiskSpaceError, match=said):
+        fine_tune(recipe(**GIVEN), on_step=tell)
+    goes_on_from(3, whole, recipe, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["metrics.jsonl", "recipe.yaml", "run.json"])
+def test_no_room_for_the_run_folder(
+    file: str, recipe: Recipe, whole: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last step: the tuned weights are not lost."""
+    real = Path.write_text
+
+    def full(self: Path, *args: Any, **more: Any) -> int:
+        if self.name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return real(self, *args, **more)
+
+    with (
+        monkeypatch.context() as faulty,
+        pytest.raises(DiskSpaceError, match="room on the disk for the tuning run"),
+    ):
+        faulty.setattr(Path, "write_text", full)
+        fine_tune(recipe(**GIVEN))
+    goes_on_from(12, whole, recipe, tmp_path)
 
 
 def test_no_room_for_the_data_leaves_nothing(recipe: Recipe, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def logits_of(model: Any, batch: Flat | Padded, *, kept: bool = False) -> torch.
     Args:
         model: any causal language model.
         batch: what goes in.
-        kept: whether the model gives the kept positions of a flat batch alone by itself.
+        kept: whether the model's last block gives the kept positions of a flat batch alone (`FusedModel.keeps`).
     """
     if isinstance(batch, Padded):
         return padded_logits(model, batch)
@@ -101,6 +101,7 @@ def logits_of(model: Any, batch: Flat | Padded, *, kept: bool = False) -> torch.
         max_length_k=batch.longest,
         logits_to_keep=0 if kept else batch.keep,
         use_cache=False,
+        **({"kept_rows": batch.keep} if kept else {}),
     )
     logits: torch.Tensor = output.logits[0]
     return logits

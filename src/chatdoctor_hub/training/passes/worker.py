@@ -103,11 +103,9 @@ class Worker:
 
     def hidden(self, batch: Flat | Padded) -> torch.Tensor:
         """(n, d) what the head, which is passed over, gets at the kept positions."""
-        last = self.fused.last if self.fused else None
-        if last is None or not isinstance(batch, Flat):
-            return logits_of(self.model, batch)
-        last.rows = batch.keep  # nothing behind the last attention needs the other positions
-        return logits_of(self.model, batch, kept=True)
+        # Nothing behind the last attention needs the other positions.
+        kept = bool(self.fused and self.fused.keeps and isinstance(batch, Flat))
+        return logits_of(self.model, batch, kept=kept)
 
     def _loss(self, samples: Sequence[Encoded]) -> tuple[torch.Tensor, int, torch.Tensor | None]:
         import torch

@@ -46,7 +46,7 @@ class FusedBlock:
         dtype: of the passes.
 
     Attributes:
-        rows: (n,) rows that are wanted of the output where this is the last block; None: all.
+        last: whether no other block is behind this one, so that it may give the `kept_rows` of its output alone.
 
     Raises:
         NotFusedError: where one of its parts cannot be fused.
@@ -63,7 +63,7 @@ class FusedBlock:
             raise NotFusedError("attention has dropout")
         if not hasattr(mlp, "gate_proj") or config.hidden_act != "silu":
             raise NotFusedError(f"the feed-forward block is a {type(mlp).__name__}")
-        self.rows: torch.Tensor | None = None
+        self.last = False
         self._own: Callable[..., Any] = block.forward
         self._window = getattr(attention, "sliding_window", getattr(config, "sliding_window", None))
         size = attention.head_dim
@@ -102,9 +102,15 @@ class FusedBlock:
         self._mlp.refresh()
 
     def __call__(
-        self, hidden_states: torch.Tensor, *args: Any, position_embeddings: Any = None, **more: Any
+        self,
+        hidden_states: torch.Tensor,
+        *args: Any,
+        position_embeddings: Any = None,
+        kept_rows: torch.Tensor | None = None,
+        **more: Any,
     ) -> Any:
         """As the block's own forward, which is used for all but flat batches with the adapter on."""
+        rows = kept_rows if self.last else None
         longest = more.get("max_length_q")
         if (
             args
@@ -115,10 +121,11 @@ class FusedBlock:
             or any(site.off for site in self._sites)
             or (self._around is not None and (self._around.disable_adapters or self._around.merged))
         ):
-            return self._own(hidden_states, *args, position_embeddings=position_embeddings, **more)
+            output = self._own(hidden_states, *args, position_embeddings=position_embeddings, **more)
+            return output if rows is None else output[:, rows]
         places = _places(position_embeddings, more["cu_seq_lens_q"])
-        if self.rows is not None:
-            places = replace(places, rows=self.rows)
+        if rows is not None:
+            places = replace(places, rows=rows)
         return self._mlp(self._attention(hidden_states[0], places)).unsqueeze(0)
 
 

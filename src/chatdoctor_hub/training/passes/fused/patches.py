@@ -34,7 +34,7 @@ class FusedModel:
         flat: whether batches lie flat; blocks are fused for these only, and on a CPU.
 
     Attributes:
-        last: the last block, whose `rows` may be set, or None.
+        keeps: whether the last block gives the kept positions of a flat batch alone.
 
     Raises:
         NotFusedError: saying why nothing could be fused; the model is then as it was.
@@ -47,7 +47,7 @@ class FusedModel:
         if not layers:
             raise NotFusedError("there is no adapter")
         made = [*self._blocks(model, dtype)] if flat and model.device.type == "cpu" else []
-        self.last = _last_block(model, made)
+        self.keeps = _ends_fused(model, made)
         covered = {id(inner) for block, _ in made for inner in block.modules()}
         rest = [layer for layer in layers if id(layer) not in covered]
         self._linears = [*_linears(model, rest, dtype)]
@@ -82,10 +82,12 @@ class FusedModel:
             del self._patched.pop().forward
 
 
-def _last_block(model: Any, made: Sequence[tuple[Any, FusedBlock]]) -> FusedBlock | None:
-    """The fused block behind which there is no other, so that rows may be left out of its output."""
-    blocks = list(blocks_in(model))
-    return made[-1][1] if made and made[-1][0] is blocks[-1] else None
+def _ends_fused(model: Any, made: Sequence[tuple[Any, FusedBlock]]) -> bool:
+    """Whether the block behind which there is no other is fused; it is told."""
+    if not made or made[-1][0] is not list(blocks_in(model))[-1]:
+        return False
+    made[-1][1].last = True
+    return True
 
 
 class FusedHead:
