@@ -8,10 +8,11 @@ Rooms and their ranks; a room imports only from rooms of a lower rank, on the gr
 named before it (`tests/test_architecture.py` reads this table):
 
     0  errors, dialogue, folders, proportion
-    1  knowledge, prompts, safety
+    1  knowledge, prompts, safety, cards
     2  corpus, models, adapters
     3  training
     4  release
+    5  hub
     6  inference
     7  langchain, evaluation
     8  quickstart

@@ -16,6 +16,13 @@
     ├── ReleaseError
     │   ├── ReleaseNotFoundError   (FileNotFoundError)   the folder is no release
     │   └── ReleaseFormatError     (ValueError)          the release has gaps or cannot be trusted
+    ├── HubError
+    │   ├── HubUnreachableError    (ConnectionError)     the Hub cannot be reached, or gives no answer that helps
+    │   ├── HubAccessError         (PermissionError)     no token, one without the rights, or a closed gate
+    │   ├── HubNotFoundError       (FileNotFoundError)   the Hub has no such repository, revision or file
+    │   ├── HubConflictError       (FileExistsError)     something else is there, or came there meanwhile
+    │   ├── DownloadError          (ValueError)          what was downloaded is not what the Hub says it has
+    │   └── PublishError           (ValueError)          a folder that may not go up, or not to everybody
     ├── GenerationError            (RuntimeError)        a model could not answer
     │   └── ContextLengthError     (ValueError)          the prompt does not fit the model's context
     ├── TrainingError              (RuntimeError)        a tuning run cannot go on; what was good is kept
@@ -35,7 +42,13 @@ __all__ = [
     "DataFormatError",
     "DataNotFoundError",
     "DiskSpaceError",
+    "DownloadError",
     "GenerationError",
+    "HubAccessError",
+    "HubConflictError",
+    "HubError",
+    "HubNotFoundError",
+    "HubUnreachableError",
     "LeakError",
     "MissingExtraError",
     "ModelError",
@@ -43,6 +56,7 @@ __all__ = [
     "ModelNotFoundError",
     "PromptDigestError",
     "PromptError",
+    "PublishError",
     "PurityError",
     "ReleaseError",
     "ReleaseFormatError",
@@ -118,6 +132,34 @@ class ReleaseNotFoundError(ReleaseError, FileNotFoundError):
 
 class ReleaseFormatError(ReleaseError, ValueError):
     """The release has gaps, or does not match its own records."""
+
+
+class HubError(ChatDoctorError):
+    """The Hub, or what lies there, could not be used."""
+
+
+class HubUnreachableError(HubError, ConnectionError):
+    """The Hub cannot be reached, or its answers do not let the work go on; the same call may do later."""
+
+
+class HubAccessError(HubError, PermissionError):
+    """There is no token, the token lacks the rights, or the repository is gated."""
+
+
+class HubNotFoundError(HubError, FileNotFoundError):
+    """The Hub has no such repository, revision or file, or does not show it to this token."""
+
+
+class HubConflictError(HubError, FileExistsError):
+    """Something else has that name, or another commit came first; nothing was overwritten."""
+
+
+class DownloadError(HubError, ValueError):
+    """What was downloaded does not have the digest that the Hub gives for it."""
+
+
+class PublishError(HubError, ValueError):
+    """A folder may not be uploaded, or not be made public."""
 
 
 class GenerationError(ChatDoctorError, RuntimeError):

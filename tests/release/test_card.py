@@ -1,7 +1,8 @@
 """The model card: every figure from the manifest, byte for byte the same from the same manifest.
 
-`model_cards/golden/README.md` is the card of the made-up release `model_cards/golden/chatdoctor.json`. After a
-change to the template look at the difference that this makes, and commit both:
+`model_cards/golden/README.md` is the card of the made-up release `model_cards/golden/chatdoctor.json`,
+`unmeasured.md` that of the same release when nothing was measured, `dataset.md` that of the corpus `corpus.json`.
+After a change to a template look at the difference that this makes, and commit both:
 
     python tests/release/test_card.py
 """
@@ -17,8 +18,10 @@ from typing import Any
 import pytest
 import yaml
 
+from chatdoctor_hub.cards import card_faults
+from chatdoctor_hub.corpus.building.card import DATA_BLOCKS, DATA_SECTIONS, render_data_card
 from chatdoctor_hub.errors import PromptDigestError, ReleaseFormatError
-from chatdoctor_hub.release import Manifest, ReleaseFolder, render_card
+from chatdoctor_hub.release import Manifest, ReleaseFolder, check_card, render_card
 
 GOLDEN = Path(__file__).resolve().parents[2] / "model_cards" / "golden"
 
@@ -43,9 +46,68 @@ def rows_of(card: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_golden_card_is_rendered_byte_for_byte() -> None:
-    made, kept = card_of(golden_record()), (GOLDEN / "README.md").read_bytes()
+def golden_cards() -> dict[str, str]:
+    """File -> card, each rendered from its record."""
+    unmeasured = golden_record()
+    unmeasured["metrics"] = {}
+    del unmeasured["training"]["probes"], unmeasured["training"]["validation_loss"]
+    corpus = json.loads((GOLDEN / "corpus.json").read_text(encoding="utf-8"))
+    return {
+        "README.md": card_of(golden_record()),
+        "unmeasured.md": card_of(unmeasured),
+        "dataset.md": render_data_card(corpus),
+    }
+
+
+@pytest.mark.parametrize("name", ["README.md", "unmeasured.md", "dataset.md"])
+def test_the_golden_cards_are_rendered_byte_for_byte(name: str) -> None:
+    made, kept = golden_cards()[name], (GOLDEN / name).read_bytes()
     assert made.encode("utf-8") == kept, "run: python tests/release/test_card.py, and look at the difference"
+
+
+@pytest.mark.parametrize("name", ["README.md", "unmeasured.md", "dataset.md"])
+def test_the_hubs_own_parser_reads_the_golden_cards(name: str) -> None:
+    from huggingface_hub import DatasetCard, ModelCard
+
+    card = (DatasetCard if name == "dataset.md" else ModelCard).load(GOLDEN / name)
+    assert card.data.license in ("apache-2.0", "cc-by-4.0")
+    assert card.text.lstrip().startswith("# ")
+    if name == "README.md":
+        results = {
+            (one.dataset_type, one.metric_name.split(" (")[0]): one.metric_value
+            for one in card.data.eval_results
+        }
+        assert results["chatdoctor-hub/harmful-requests", "attack success with the safety prompt"] == 0.0667
+        assert results["example-org/example-dialogues", "perplexity of the doctor's words"] == 5.4321
+    elif name == "unmeasured.md":
+        assert "model-index" not in card.data.to_dict()
+
+
+def test_the_golden_cards_have_no_gaps() -> None:
+    cards = golden_cards()
+    for name in ("README.md", "unmeasured.md"):
+        check_card(cards[name])
+    assert card_faults(cards["dataset.md"], DATA_SECTIONS, DATA_BLOCKS) == []
+
+
+def test_what_was_not_measured_is_said_to_be_so() -> None:
+    card = golden_cards()["unmeasured.md"]
+    evaluation = card.split("## Evaluation")[1].split("\n## ")[0]
+    assert "On held-out dialogues: not measured." in evaluation
+    assert "Safety, with and without the safety prompt: not measured" in evaluation
+    assert "safety.png" not in card
+    assert "Its safety was not measured." in card
+
+
+def test_only_one_model_or_one_form_measured() -> None:
+    record = golden_record()
+    del record["metrics"]["attack_success"]["base"], record["metrics"]["over_refusal"]["tuned"]["training"]
+    del record["metrics"]["overlap"]
+    rows = rows_of(card_of(record))
+    assert rows["base without the safety prompt"][0] == "not measured"
+    assert rows["tuned without the safety prompt"][1] == "not measured"
+    assert rows["tuned with the safety prompt"][1].startswith("5/30")
+    assert "ROUGE-L F1" not in rows
 
 
 def test_a_releases_card_is_rendered_from_its_manifest_alone(release: ReleaseFolder) -> None:
@@ -144,7 +206,7 @@ def test_nothing_is_left_to_fill_in(which: str, release: ReleaseFolder) -> None:
         assert sign not in prose, sign
     assert "\n\n\n" not in card
     assert not [line for line in card.splitlines() if line != line.rstrip()]
-    assert card.endswith("apply as well.\n")
+    assert card.endswith("apply as well.\n<!-- chatdoctor:end licence -->\n")
 
 
 def test_it_says_what_it_is_not(release: ReleaseFolder) -> None:
@@ -162,7 +224,7 @@ def test_it_says_what_it_is_not(release: ReleaseFolder) -> None:
         assert f"\n## {heading}\n" in card
 
 
-@pytest.mark.parametrize("name", ["prompt", "corpus", "training", "metrics", "versions", "recipe"])
+@pytest.mark.parametrize("name", ["prompt", "corpus", "training", "versions", "recipe"])
 def test_an_empty_record_is_a_gap(name: str) -> None:
     with pytest.raises(ReleaseFormatError, match=rf"chatdoctor\.json: expected records under '{name}'"):
         card_of({**golden_record(), name: {}})
@@ -202,4 +264,5 @@ def test_a_template_of_ones_own() -> None:
 
 
 if __name__ == "__main__":
-    (GOLDEN / "README.md").write_text(card_of(golden_record()), encoding="utf-8", newline="\n")
+    for file, text in golden_cards().items():
+        (GOLDEN / file).write_text(text, encoding="utf-8", newline="\n")

@@ -22,6 +22,9 @@ from chatdoctor_hub.training import RunFolder
 PAIR = PromptPair.load("chatdoctor@1")
 OWN = "You speak like a pirate."
 FILES = [
+    ".eval_results/harmful-requests.yaml",
+    ".eval_results/harmless-requests.yaml",
+    ".eval_results/held-out-dialogues.yaml",
     "README.md",
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -36,8 +39,10 @@ FILES = [
     "chatdoctor.json",
     "loss.png",
     "recipe.yaml",
+    "safety.png",
     "tokenizer.json",
     "tokenizer_config.json",
+    "versions.json",
 ]
 
 

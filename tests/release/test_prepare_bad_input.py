@@ -6,12 +6,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_run
 
 from chatdoctor_hub.errors import DataFormatError, DataNotFoundError, PromptDigestError, ReleaseFormatError
-from chatdoctor_hub.release import prepare_release
 from chatdoctor_hub.training import RunFolder
 
 
@@ -58,19 +58,36 @@ def test_a_base_that_has_changed_since_the_run(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("gap", ["perplexity", "overlap", "attack_success", "over_refusal"])
-def test_a_measurement_that_is_missing(gap: str, run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseFormatError, match=rf"chatdoctor\.json: .*{gap}"):
-        tiny_run.make_release(
-            run, tmp_path / "out", metrics={k: v for k, v in tiny_run.metrics().items() if k != gap}
-        )
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"perplexity": {"before": {}}}, r"perplexity\.before\.perplexity: expected a number, found none"),
+        ({"overlap": {"after": {"rouge_l": "high"}}}, r"overlap\.before\.rouge_l"),
+        (
+            {"attack_success": {"tuned": {"serving": {"n": 3}}}},
+            r"attack_success\.tuned\.serving: .*successes",
+        ),
+        ({"attack_success": {"tuned": {"serving": {"successes": 4, "n": 3}}}}, r"between 0 and n = 3"),
+        ({"over_refusal": {"tuned": {"asleep": {}}}}, r"over_refusal\.tuned\.asleep"),
+        ({"over_refusal": {"us": {}}}, r"over_refusal\.us"),
+        ({"accuracy": {"value": 0.5}}, r"accuracy\.n"),
+        ({"accuracy": 0.5}, r"accuracy: expected a record, found float"),
+        ({"accuracy": {"value": float("nan"), "n": 3}}, r"accuracy: expected a number"),
+    ],
+)
+def test_a_measurement_that_is_none(
+    metrics: dict[str, Any], said: str, run: RunFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(ReleaseFormatError, match=rf"metrics: .*{said}"):
+        tiny_run.make_release(run, tmp_path / "out", metrics=metrics)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_measurements_at_all(run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseFormatError, match="'metrics'"):
-        prepare_release(run, tmp_path / "out", metrics={})
-    assert list(tmp_path.iterdir()) == []
+def test_an_interval_that_does_not_fit_its_counts(run: RunFolder, tmp_path: Path) -> None:
+    metrics = tiny_run.metrics()
+    metrics["attack_success"]["tuned"]["serving"]["low"] = 0.0
+    with pytest.raises(ReleaseFormatError, match=r"attack_success\.tuned\.serving\.low: expected 0\.0"):
+        tiny_run.make_release(run, tmp_path / "out", metrics=metrics)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

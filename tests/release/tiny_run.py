@@ -33,7 +33,7 @@ COMPLAINTS = (
     "sore toe",
 )
 SETTINGS = TrainingConfig(epochs=2.0, batch_size=8, lr=1e-2, workers=1, precision="float32")
-CORPUS = {"description": "Made for a test."}
+CORPUS = {"description": "Made for a test.", "licence": "cc0-1.0"}
 
 
 def dialogues() -> list[Dialogue]:
@@ -99,5 +99,11 @@ def metrics() -> dict[str, Any]:
 
 def make_release(run: RunFolder, out: Path, **changes: Any) -> ReleaseFolder:
     """The release of a run, its base inside."""
-    options: dict[str, Any] = {"metrics": metrics(), "corpus": CORPUS, "include_base": True, **changes}
+    options: dict[str, Any] = {
+        "metrics": metrics(),
+        "corpus": CORPUS,
+        "include_base": True,
+        "base_license": "apache-2.0",
+        **changes,
+    }
     return prepare_release(run, out, **options)

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from chatdoctor_hub import __version__
 from chatdoctor_hub.cli.corpus_writing import corpus_app
+from chatdoctor_hub.cli.hub import hub_app
+from chatdoctor_hub.cli.release import release_app
 from chatdoctor_hub.cli.telling import Debug, told
 from chatdoctor_hub.cli.training import training_app
 
@@ -25,6 +27,8 @@ app = typer.Typer(
 )
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(training_app)
+app.add_typer(release_app)
+app.add_typer(hub_app)
 
 
 def _show_version(wanted: bool) -> None:

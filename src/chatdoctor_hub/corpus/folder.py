@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub.corpus.building.card import render_data_card
+from chatdoctor_hub.corpus.building.card import edited_data_card, render_data_card
 from chatdoctor_hub.corpus.reading import RecordProblem
 from chatdoctor_hub.corpus.record import (
     RECORD,
@@ -125,8 +127,8 @@ class Corpus:
             problems: the records left out.
             licence: of the corpus, for the data card.
             shard_size: dialogues a file.
-            extra: what else the record should hold; values that JSON can hold, no patient's words. A text
-                under "description" stands in the data card.
+            extra: what else the record should hold; values that JSON can hold, no patient's words. Texts under
+                "description", "consent" and "contact" stand in the data card.
 
         Raises:
             DataFormatError: when the splits share dialogues or there is nothing to train on, when `folder` is
@@ -204,16 +206,23 @@ class Corpus:
         return cls(path, **parts, info=info)
 
 
-def replacing_corpus(folder: str | os.PathLike[str]) -> Any:
-    """`replacing_folder` for a corpus: only an older corpus or an empty folder is replaced."""
-    return replacing_folder(folder, what="corpus", marker=RECORD, own=_OWN_FILES)
+@contextmanager
+def replacing_corpus(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """`replacing_folder` for a corpus: only an older corpus or an empty folder is replaced.
+
+    The new folder starts with the older one's card, so that `complete` keeps what people wrote into it.
+    """
+    with replacing_folder(folder, what="corpus", marker=RECORD, own=_OWN_FILES) as new:
+        with suppress(FileNotFoundError):
+            shutil.copyfile(Path(folder) / _CARD, new / _CARD)
+        yield new
 
 
 def complete(new: Path, info: Mapping[str, Any], rejected: pa.Table) -> None:
     """Add to a folder of shards what makes it a corpus: `rejected.parquet`, the data card, `corpus.json`.
 
     Args:
-        new: the folder, with the shards in `data/`.
+        new: the folder, with the shards in `data/` and, where an older corpus is replaced, its card.
         info: the record, without "schema_version", "made_with" and "files".
         rejected: what was left out, as `rejected_table` makes it.
     """
@@ -222,10 +231,23 @@ def complete(new: Path, info: Mapping[str, Any], rejected: pa.Table) -> None:
     record = {"schema_version": SCHEMA_VERSION, "made_with": f"chatdoctor-hub {__version__}"}
     record |= dict(info)
     write_parquet(rejected, new / _REJECTED)
-    (new / _CARD).write_text(render_data_card(record), encoding="utf-8")
+    card, earlier = render_data_card(record), _earlier_card(new)
+    (new / _CARD).write_text(edited_data_card(card, earlier) if earlier else card, encoding="utf-8")
     names = [*sorted(f"data/{file.name}" for file in (new / "data").iterdir()), _CARD, _REJECTED]
     record["files"] = {name: _described(new / name) for name in names}
     (new / RECORD).write_bytes(record_bytes(record))
+
+
+def _earlier_card(new: Path) -> str:
+    """The card of the corpus that was there, "" for none."""
+    try:
+        return (new / _CARD).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise DataFormatError(
+            f"Expected {_CARD} of the corpus that is replaced to be UTF-8, found other bytes; mend or delete it."
+        ) from error
 
 
 def _write_split(new: Path, name: str, dialogues: Sequence[Dialogue], shard_size: int) -> None:

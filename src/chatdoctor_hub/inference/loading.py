@@ -113,7 +113,7 @@ def _release_parts(folder: Path, prompt: str | PromptPair | None, download: bool
                 f"{manifest.base.path!r}, which is none; fetch or make the release again."
             )
     else:
-        base = locate(manifest.base.id, download=download)
+        base = locate(manifest.base.id, manifest.base.revision or None, download=download)
     return Parts(folder, base, folder, pair)
 
 

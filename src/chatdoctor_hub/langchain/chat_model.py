@@ -42,6 +42,7 @@ class ChatDoctor(BaseChatModel):
 
     Args:
         model: a release folder, a folder of a model or adapter, or the Hub id of one of these.
+        revision: branch, tag or commit of a Hub id.
         engine: an engine instead, such as `LocalEngine.of(...)` or `ScriptedEngine(...)`.
         prompt: a prompt pair or its id; the release's own by default.
         device, dtype: where and in which number type to compute; chosen by default.
@@ -55,6 +56,7 @@ class ChatDoctor(BaseChatModel):
     """
 
     model: str | None = None
+    revision: str | None = None
     engine: Engine | None = Field(default=None, exclude=True, repr=False)
     prompt: str | InstanceOf[PromptPair] | None = Field(default=None, repr=False)
     device: str | None = None
@@ -90,7 +92,7 @@ class ChatDoctor(BaseChatModel):
 
     @property
     def _choice(self) -> ModelChoice:
-        return ModelChoice(self.model or "", self.prompt, self.device, self.dtype)
+        return ModelChoice(self.model or "", self.prompt, self.device, self.dtype, self.revision)
 
     @property
     def _name(self) -> str:
@@ -106,6 +108,7 @@ class ChatDoctor(BaseChatModel):
             known = self.loader.foresee(self._choice)
         return {
             "model": self._name,
+            "revision": self.revision,
             **known,
             "prompt_form": "serving",
             "device": self.device,

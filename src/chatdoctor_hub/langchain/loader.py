@@ -22,12 +22,14 @@ class ModelChoice:
         model: a folder or Hub id.
         prompt: a pair or its id; None for the release's own.
         device, dtype: as `LocalEngine` takes them.
+        revision: branch, tag or commit of a Hub id.
     """
 
     model: str
     prompt: str | PromptPair | None = None
     device: str | None = None
     dtype: str | None = None
+    revision: str | None = None
 
 
 class EngineLoader:
@@ -64,7 +66,11 @@ class EngineLoader:
         with self._lock:
             if choice not in self._engines:
                 self._engines[choice] = LocalEngine(
-                    choice.model, prompt=choice.prompt, device=choice.device, dtype=choice.dtype
+                    choice.model,
+                    prompt=choice.prompt,
+                    device=choice.device,
+                    dtype=choice.dtype,
+                    revision=choice.revision,
                 )
             return self._engines[choice]
 
@@ -78,7 +84,9 @@ class EngineLoader:
             info = engine.describe()
             return identity(info.prompt, info.serving_sha256, info.fingerprint)
         try:
-            parts = resolve_parts(choice.model, prompt=choice.prompt, download=False)
+            parts = resolve_parts(
+                choice.model, prompt=choice.prompt, revision=choice.revision, download=False
+            )
             return identity(parts.pair.id, parts.pair.serving_sha256, parts.fingerprint)
         except ChatDoctorError:
             return identity(None, None, None)

@@ -31,7 +31,7 @@ def check_construction(kind: type[BaseModel], settings: Mapping[str, Any]) -> No
             "give one of them."
         )
     if given == ["engine"]:
-        for name in ("prompt", "device", "dtype"):
+        for name in ("prompt", "device", "dtype", "revision"):
             if settings.get(name) is not None:
                 raise ConfigError(
                     f"Expected {name} to be the engine's own, found another one beside it; give it to the "

@@ -212,6 +212,7 @@ def make_release(
         name="chatdoctor-quickstart",
         corpus={"description": corpus["description"]},
         include_base=bool(base["travels"]),
+        accept_licences=True,  # a demonstration on this machine; the card says which are unknown
     )
     for file in sorted(path for path in release.path.rglob("*") if path.is_file()):
         display.say(f"{file.stat().st_size:>10,} bytes  {file.relative_to(release.path)}")

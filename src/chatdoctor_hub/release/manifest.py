@@ -40,6 +40,8 @@ class BaseModelRecord(_Record):
 
     id: str
     path: str = ""
+    revision: str = Field("", description="commit of a base from the Hub, where it is known")
+    licence: str = Field("", description="as it was stated; '' where nobody did")
     digest: str = Field(description="sha256 over its config, tokenizer and weights")
     parameters: int
     model_type: str
@@ -54,6 +56,10 @@ class Manifest(_Record):
         "adapter", description="what the release holds: an adapter of the base, or a whole model"
     )
     license: str = Field(description="SPDX-like id as the Hub uses it")
+    license_name: str = Field("", description="of terms of one's own, where license is 'other'")
+    license_link: str = ""
+    licence_faults: tuple[str, ...] = Field((), description="what is unknown or in conflict and was accepted")
+    contact: str = ""
     created: str = Field(description="UTC, ISO 8601")
     base: BaseModelRecord
     prompt: dict[str, Any] = Field(description="the prompt pair with the sha256 of both forms")
@@ -65,6 +71,10 @@ class Manifest(_Record):
     )
     metrics: dict[str, Any] = Field(description="measurements, each with its n")
     versions: dict[str, str]
+    export: dict[str, Any] = Field(
+        {},
+        description="'as' merged or lora where the weights are not those of the run, and how it was verified",
+    )
     files: dict[str, str] = Field(description="sha256 of every other file of the release but the card")
 
     @property

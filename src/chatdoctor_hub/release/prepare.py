@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -11,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub.errors import DataNotFoundError, ReleaseFormatError
+from chatdoctor_hub.cards import field_faults
+from chatdoctor_hub.errors import ConfigError, ReleaseFormatError
 from chatdoctor_hub.folders import replacing_folder
-from chatdoctor_hub.models import digest_of, load_tokenizer
-from chatdoctor_hub.models.locate import MODEL_FILES
+from chatdoctor_hub.models import load_tokenizer
 from chatdoctor_hub.prompts import PromptPair
-from chatdoctor_hub.release.card import render_card
-from chatdoctor_hub.release.figures import draw_loss
+from chatdoctor_hub.release.card import check_card, render_card
+from chatdoctor_hub.release.evaluation import write_eval_results
+from chatdoctor_hub.release.figures import draw_loss, draw_safety
+from chatdoctor_hub.release.licences import licence_faults, own_licence
 from chatdoctor_hub.release.manifest import (
     MANIFEST,
     SERVING_TEMPLATE,
@@ -27,9 +28,22 @@ from chatdoctor_hub.release.manifest import (
     load_manifest,
     sha256_of,
 )
-from chatdoctor_hub.training import RunFolder, RunManifest
+from chatdoctor_hub.release.sections import (
+    check_metrics,
+    corpus_description,
+    course_of,
+    deidentification_of,
+    languages_of,
+    safety_rows,
+    sources_of,
+)
+from chatdoctor_hub.release.versions_file import VERSIONS, write_versions
+from chatdoctor_hub.release.weights import Export, base_revision, write_weights
+from chatdoctor_hub.training import RunFolder
 
-__all__ = ["ReleaseFolder", "prepare_release"]
+__all__ = ["CARD", "ReleaseFolder", "prepare_release"]
+
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -52,89 +66,179 @@ def prepare_release(
     run: RunFolder | str | Path,
     out: str | Path,
     *,
-    metrics: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None = None,
     name: str = "",
     license: str = "apache-2.0",
+    license_name: str = "",
+    license_link: str = "",
+    base_license: str = "",
+    data_license: str = "",
+    accept_licences: bool = False,
     corpus: Mapping[str, Any] | None = None,
+    contact: str = "",
     include_base: bool = False,
+    merge: bool = False,
+    as_lora: bool = False,
 ) -> ReleaseFolder:
     """Write the release of a tuning run; nothing is uploaded.
 
-    The adapter as safetensors, the tokenizer with the serving form baked into its chat template and the
-    training form beside it, the manifest, the model card and a plot of the loss. The folder appears under
-    its name only when it is complete; an earlier one is replaced.
+    The weights as safetensors, the tokenizer with the serving form baked into its chat template and the
+    training form beside it, the manifest, the model card, pictures and measurements in the Hub's forms, the
+    recipe and the lock of versions. The folder appears under its name only when it is complete; an earlier
+    release is replaced, but what people wrote into its card stays.
 
     Args:
         run: what `fine_tune` returned, or its folder.
         out: the folder to write.
-        metrics: measurements for manifest and card, as `quickstart` makes them: "perplexity", "overlap",
-            "attack_success", "over_refusal".
+        metrics: measurements, as `quickstart` makes them, each if it was made: "perplexity" and "overlap"
+            (before, after), "attack_success" and "over_refusal" (base and tuned, training and serving form);
+            others as records of "value" and "n". The card says what was not measured.
         name: of the model; by default that of the folder.
-        license: of the release, as the Hub spells it.
-        corpus: more about the dialogues for the card (sources, licences, counts).
+        license: of the release, as the Hub or SPDX spells it; "other" with `license_name`.
+        license_name: of one's own terms.
+        license_link: where they stand.
+        base_license: of the base model, where its folder does not say it.
+        data_license: of the dialogues of whose source none is known.
+        accept_licences: release in spite of licences that are unknown or in conflict; the card says so.
+        corpus: more about the dialogues for the card: "description", "licence", "consent",
+            "deidentification", "url", "sources".
+        contact: whom to write to.
         include_base: copy the base model into the release, for one that exists nowhere else; a whole model
             needs none.
+        merge: put the adapter into the base's weights, verified by their logits.
+        as_lora: write a linear parallel adapter as the plain LoRA that it equals.
 
     Raises:
         DataNotFoundError, DataFormatError: when `run` is no run folder, or `out` is something else than an
             earlier release.
-        ReleaseFormatError: when a record that the card needs is missing, or when the base that is to be
-            included has changed.
+        ReleaseFormatError: naming the field: for a licence that is unknown or in conflict, a measurement that
+            is none, a card with gaps, placeholders or claims, or a base that has changed.
+        ModelFormatError: when the weights cannot be merged or exported; the message says why.
+        ConfigError: for `merge` together with `as_lora` or `include_base`.
     """
+    if merge and (as_lora or include_base):
+        raise ConfigError(
+            f"Expected merge alone, found {'as_lora' if as_lora else 'include_base'} with it; a merged model needs "
+            "no other weights: choose one."
+        )
+    export: Export = "merged" if merge else "lora" if as_lora else ""
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
     out = Path(out)
-    with replacing_folder(out, what="release", marker=MANIFEST) as partial:
-        _write_weights(folder, partial, include_base)
-        _write_tokenizer(folder, partial)
-        title = name or out.resolve().name
-        draw_loss(folder.metrics, partial / "loss.png", f"{title}: loss of the tuning run")
-        (partial / "recipe.yaml").write_text(folder.manifest.recipe.to_yaml(), encoding="utf-8")
-        manifest = _manifest(
-            folder.manifest,
-            title,
-            license,
-            dict(metrics),
-            dict(corpus or {}),
-            include_base,
-            _digests(partial),
+    about = _about(folder, corpus or {}, data_license)
+    _check_texts({"name": name, "contact": contact, "license_name": license_name, **_words_of(about)})
+    check_metrics(metrics or {})
+    own = own_licence(license, license_name, license_link)
+    base_license = base_license or _base_licence(folder, own["license"], include_base)
+    faults = licence_faults(own["license"], base_license, about["sources"])
+    if faults and not accept_licences:
+        raise ReleaseFormatError(
+            f"{'; '.join(faults)}. State what is not (base_license, data_license; --base-license, --data-license), choose "
+            "another license for the release, or accept it (accept_licences, --accept-licences): the card will say so."
         )
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (partial / "README.md").write_text(render_card(manifest), encoding="utf-8")
-        load_manifest(partial)
+    with replacing_folder(out, what="release", marker=MANIFEST) as partial:
+        report = write_weights(folder, partial, export=export, include_base=include_base)
+        _write_tokenizer(folder, partial)
+        write_versions(folder.manifest.versions, partial / VERSIONS)
+        (partial / "recipe.yaml").write_text(folder.manifest.recipe.to_yaml(), encoding="utf-8")
+        is_whole = merge or folder.manifest.recipe.adapter.kind == "full"
+        manifest = Manifest(
+            name=name or out.resolve().name,
+            weights="model" if is_whole else "adapter",
+            **own,
+            licence_faults=tuple(faults),
+            contact=contact.strip(),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            base=_base(folder, base_license, include_base and not is_whole),
+            prompt=folder.manifest.prompt,
+            recipe=folder.manifest.recipe.model_dump(mode="json"),
+            seed=folder.manifest.recipe.seed,
+            corpus={**about, **folder.manifest.data.model_dump(mode="json")},
+            training=_training(folder),
+            metrics=dict(metrics or {}),
+            versions=folder.manifest.versions,
+            export={"as": export, "report": report} if report else {},
+            files={},
+        )
+        _finish(folder, manifest, partial, *_earlier(out))
     return ReleaseFolder(out)
 
 
-def _write_weights(run: RunFolder, out: Path, include_base: bool) -> None:
-    if run.model.is_dir():
-        for file in _model_files(run.model):
-            shutil.copy2(file, out)
-        return
+def _finish(run: RunFolder, manifest: Manifest, partial: Path, earlier: str, earlier_name: str) -> None:
+    """Pictures, measurements, manifest and card, which are made from the manifest alone; and the check of all."""
+    draw_loss(run.metrics, partial / "loss.png", f"{manifest.name}: loss of the tuning run")
+    if rows := safety_rows(manifest.metrics):
+        title = f"{manifest.name}: safety, without and with the safety prompt"
+        draw_safety(rows, partial / "safety.png", title)
+    write_eval_results(manifest, partial)
+    manifest = manifest.model_copy(update={"files": _digests(partial)})
+    (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    card = render_card(manifest, earlier=earlier, earlier_name=earlier_name)
+    check_card(card)
+    (partial / CARD).write_text(card, encoding="utf-8")
+    load_manifest(partial)
+
+
+def _about(run: RunFolder, corpus: Mapping[str, Any], licence: str) -> dict[str, Any]:
+    """What is known of the dialogues beyond the run's own counts."""
+    given = corpus_description(corpus, "corpus") | ({"licence": licence} if licence else {})
+    configs = run.manifest.recipe.data
+    return {
+        **given,
+        "sources": sources_of(configs, given),
+        "deidentification": deidentification_of(configs, given),
+        "languages": languages_of(configs, given),
+    }
+
+
+def _words_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("description", "consent", "deidentification", "citation")
+    return {f"corpus, {name}": about[name] for name in names if name in about}
+
+
+def _check_texts(fields: Mapping[str, Any]) -> None:
+    if faults := field_faults(fields):
+        raise ReleaseFormatError(f"{'; '.join(faults)}. Write it otherwise.")
+
+
+def _base_licence(run: RunFolder, own: str, include_base: bool) -> str:
+    """As the base's own card states it; a base that exists nowhere else has that of the release."""
+    from chatdoctor_hub.cards import header_of
+
+    card = Path(run.manifest.base.path) / CARD
     try:
-        shutil.copy2(run.adapter / "adapter_model.safetensors", out)
-        config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataNotFoundError(
-            f"{run.adapter}: expected adapter_model.safetensors and adapter_config.json, found a gap; run the "
-            "recipe again."
-        ) from error
-    # PEFT wrote the folder that the base was loaded from, which means nothing on another machine.
-    config["base_model_name_or_path"] = run.manifest.base.id
-    base = Path(run.manifest.base.path)
-    if include_base:
-        if digest_of(base) != run.manifest.base.digest:
-            raise ReleaseFormatError(
-                f"{base}: expected the base model that the adapter was trained on, found another digest; run the "
-                "recipe again."
-            )
-        (out / "base").mkdir()
-        for file in _model_files(base):
-            shutil.copy2(file, out / "base")
-        config["base_model_name_or_path"] = "base"
-    (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        stated = header_of(card.read_text(encoding="utf-8")).get("license")
+    except (OSError, ValueError):
+        stated = None
+    if isinstance(stated, str) and stated:
+        return stated
+    return own if include_base and own != "other" else ""
 
 
-def _model_files(folder: Path) -> list[Path]:
-    return sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()})
+def _base(run: RunFolder, licence: str, is_included: bool) -> BaseModelRecord:
+    base = run.manifest.base
+    return BaseModelRecord(
+        id=base.id,
+        path="base" if is_included else "",
+        revision=base_revision(run),
+        licence=licence,
+        digest=base.digest,
+        parameters=base.parameters,
+        model_type=base.model_type,
+    )
+
+
+def _training(run: RunFolder) -> dict[str, Any]:
+    made = run.manifest
+    return {
+        "trained_parameters": made.trained_parameters,
+        "steps": made.steps,
+        "tokens": made.tokens,
+        "seconds": made.seconds,
+        "precision": made.precision,
+        "workers": made.workers,
+        "device": made.device,
+        **course_of(run.metrics, made.validation_loss, made.best_step),
+    }
 
 
 def _write_tokenizer(run: RunFolder, out: Path) -> None:
@@ -152,47 +256,16 @@ def _write_tokenizer(run: RunFolder, out: Path) -> None:
             )
 
 
+def _earlier(out: Path) -> tuple[str, str]:
+    """The card of the release that is there, "" where there is none, and the name it was given."""
+    try:
+        card = (out / CARD).read_text(encoding="utf-8")
+        name = json.loads((out / MANIFEST).read_text(encoding="utf-8")).get("name", "")
+    except (OSError, ValueError, AttributeError):
+        return "", ""
+    return card, str(name)
+
+
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
-
-
-def _manifest(
-    run: RunManifest,
-    name: str,
-    license: str,
-    metrics: dict[str, Any],
-    corpus: dict[str, Any],
-    include_base: bool,
-    files: dict[str, str],
-) -> Manifest:
-    is_whole = run.recipe.adapter.kind == "full"
-    return Manifest(
-        name=name,
-        weights="model" if is_whole else "adapter",
-        license=license,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        base=BaseModelRecord(
-            id=run.base.id,
-            path="base" if include_base and not is_whole else "",
-            digest=run.base.digest,
-            parameters=run.base.parameters,
-            model_type=run.base.model_type,
-        ),
-        prompt=run.prompt,
-        recipe=run.recipe.model_dump(mode="json"),
-        seed=run.recipe.seed,
-        corpus={**corpus, **run.data.model_dump(mode="json")},
-        training={
-            "trained_parameters": run.trained_parameters,
-            "steps": run.steps,
-            "tokens": run.tokens,
-            "seconds": run.seconds,
-            "precision": run.precision,
-            "workers": run.workers,
-            "device": run.device,
-        },
-        metrics=metrics,
-        versions=run.versions,
-        files=files,
-    )

@@ -15,6 +15,7 @@ _LEARNED = {
     "last": "the doctor's last words and the end of that turn",
     "all": "every token of the text, the patient's too",
 }
+_EXPORTED = {"merged": "Merged weights of an adapter and", "lora": "A LoRA adapter for"}
 _VARIANTS = {"lora": "LoRA", "rslora": "Rank-stabilised LoRA", "dora": "DoRA", "pissa": "PiSSA"}
 
 
@@ -43,13 +44,14 @@ def describe_tuning(manifest: Manifest) -> Tuned:
     """What the records of a release say about its tuning."""
     adapter = manifest.recipe["adapter"]
     kind = adapter.get("kind", "lora")
+    exported = manifest.export.get("as", "")
     return Tuned(
-        what=_what(kind, adapter),
+        what=_EXPORTED.get(exported) or _what(kind, adapter),
         how=_how(kind, adapter),
         learned=_LEARNED[manifest.recipe["training"].get("loss_on", "doctor")],
         options="".join(_options(manifest.recipe)),
         pure=not manifest.corpus.get("safety"),
-        needs_import=kind in ("series", "parallel"),
+        needs_import=kind in ("series", "parallel") and not exported,
     )
 
 

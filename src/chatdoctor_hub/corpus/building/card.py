@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from chatdoctor_hub.cards import NOTICE, card_template_text, fill_card, header_text, keep_edits
 from chatdoctor_hub.errors import DataFormatError
 
-__all__ = ["data_card_template", "render_data_card"]
+__all__ = ["DATA_BLOCKS", "DATA_SECTIONS", "data_card_template", "edited_data_card", "render_data_card"]
+
+DATA_SECTIONS = (
+    "Intended use",
+    "Out of scope",
+    "Sources",
+    "What was changed",
+    "What was left out",
+    "People's identity",
+    "Leaks into evaluation",
+    "Known limits",
+    "Making it again",
+    "Contact",
+    "Licence",
+)
+"""What every data card must have, besides the notice at its top."""
+
+DATA_BLOCKS = (NOTICE, "out-of-scope", "sources", "identity", "licence")
+_OWN = ("license", "license_name", "task_categories", "tags", "size_categories", "configs")
 
 _SIZES = [(10**power, name) for power, name in ((3, "1K"), (4, "10K"), (5, "100K"), (6, "1M"), (7, "10M"))]
 # The ids of the Hub that corpora are likely to have; every other licence is "other" with its own name.
@@ -26,33 +43,24 @@ def render_data_card(record: Mapping[str, Any], template: str | None = None) -> 
     The same record gives the same card, byte for byte.
 
     Args:
-        record: the content of `corpus.json`; "files" is not needed.
+        record: the content of `corpus.json`; "files" is not needed. Texts in "extra" under "description",
+            "consent" and "contact" stand in the card.
         template: Jinja; by default the one in `model_cards/`.
 
     Raises:
         DataFormatError: when the record lacks something that the card needs.
     """
-    from jinja2 import Environment, StrictUndefined, UndefinedError
-
-    environment = Environment(
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    environment.filters["cell"] = _cell
-    environment.filters["count_of"] = lambda count: f"{count:,}" if isinstance(count, int) else ""
     changed = {"read": record["repairs"], **record.get("changes", {})}
-    config = record.get("config")
+    config, extra = record.get("config"), record.get("extra", {})
     try:
-        return environment.from_string(template or data_card_template()).render(
+        return fill_card(
+            template or data_card_template(),
             **{
                 name: record[name] for name in ("dialogues", "turns", "counts", "digest", "seed", "made_with")
             },
+            **{name: extra.get(name, "") for name in ("description", "consent", "contact")},
             header=_header(record),
             sources=[_NO_SOURCE | dict(source) for source in record["sources"]],
-            description=record.get("extra", {}).get("description", ""),
             changed={step: kinds for step, kinds in changed.items() if kinds},
             left_out=record["counts"]["read"] - record["counts"]["kept"],
             config=config,
@@ -61,19 +69,31 @@ def render_data_card(record: Mapping[str, Any], template: str | None = None) -> 
             leak_check=record.get("leak_check"),
             licence=record["licence"],
         )
-    except (UndefinedError, KeyError) as error:
+    except LookupError as error:
         raise DataFormatError(
             f"corpus.json: expected every record that the data card names, found one missing ({error}); make "
             "the corpus again."
         ) from error
 
 
+def edited_data_card(card: str, earlier: str) -> str:
+    """The card of an earlier corpus in the same place, with its generated blocks as they are in the new one.
+
+    Raises:
+        DataFormatError: when the earlier card's marks are broken.
+    """
+    try:
+        return keep_edits(card, earlier, own=_OWN)
+    except ValueError as error:
+        raise DataFormatError(
+            f"README.md: expected the card of the earlier corpus with its marks whole, found {error}; mend it, or "
+            "keep your text elsewhere and delete the file."
+        ) from error
+
+
 def data_card_template() -> str:
     """The text of the card's template: in the wheel beside this module, in a checkout in `model_cards/`."""
-    shipped = resources.files(__package__).joinpath("model_cards/dataset.md.jinja")
-    if shipped.is_file():
-        return shipped.read_text(encoding="utf-8")
-    return (Path(__file__).parents[4] / "model_cards" / "dataset.md.jinja").read_text(encoding="utf-8")
+    return card_template_text(str(__package__), "dataset.md.jinja")
 
 
 def _header(record: Mapping[str, Any]) -> str:
@@ -92,7 +112,7 @@ def _header(record: Mapping[str, Any]) -> str:
             }
         ],
     }
-    return str(yaml.safe_dump(header, sort_keys=False, allow_unicode=True)).strip()
+    return header_text(header)
 
 
 def _licence(licence: str) -> dict[str, str]:
@@ -107,8 +127,3 @@ def _size(dialogues: int) -> str:
         if dialogues < limit:
             return f"{lower}<n<{name}" if lower else f"n<{name}"
     return "n>10M"
-
-
-def _cell(text: object) -> str:
-    """Text that stays in its cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", "\\|")
