@@ -82,6 +82,24 @@ def release(made_release: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def slim(release: Path) -> Path:
+    """The release with what it must have and nothing else, for proofs that publish it a hundred times."""
+    from chatdoctor_hub.release import Manifest, render_card
+
+    made = Manifest.model_validate_json((release / "chatdoctor.json").read_text(encoding="utf-8"))
+    must = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.json"}
+    must |= {"additional_chat_templates/training.jinja", "tokenizer_config.json"}
+    files = {name: digest for name, digest in made.files.items() if name in must}
+    record = made.model_copy(update={"files": files, "base": made.base.model_copy(update={"path": ""})})
+    for file in [file for file in release.rglob("*") if file.is_file()]:
+        if file.relative_to(release).as_posix() not in must:
+            file.unlink()
+    (release / "chatdoctor.json").write_text(record.model_dump_json(indent=2), encoding="utf-8")
+    (release / "README.md").write_text(render_card(record), encoding="utf-8")
+    return release
+
+
+@pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """A small corpus."""
     pytest.importorskip("pyarrow")

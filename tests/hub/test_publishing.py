@@ -14,9 +14,7 @@ from chatdoctor_hub.hub import publish, verify
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
     }
 
 
@@ -78,7 +76,9 @@ def test_the_order(hub: StandInHub, me: dict[str, str], release: Path) -> None:
     places = [order.index(step) for step in steps]
     assert places == sorted(places)
     assert order[-1] == "PUT /api/models/me/tiny/settings"
-    downloads = [n for n, (method, path, _) in enumerate(hub.requests) if "/resolve/" in path and method == "GET"]
+    downloads = [
+        n for n, (method, path, _) in enumerate(hub.requests) if "/resolve/" in path and method == "GET"
+    ]
     last = max(n for n, (_, path, _) in enumerate(hub.requests) if path.endswith("/settings"))
     assert downloads
     assert max(downloads) < last
@@ -93,7 +93,9 @@ def test_again_makes_no_commit_and_says_so(hub: StandInHub, me: dict[str, str], 
     assert [item for item in sent(hub, before) if "/items" not in item] == []
 
 
-def test_what_changed_alone_is_sent_and_what_is_gone_goes(hub: StandInHub, me: dict[str, str], release: Path) -> None:
+def test_what_changed_alone_is_sent_and_what_is_gone_goes(
+    hub: StandInHub, me: dict[str, str], release: Path
+) -> None:
     publish(release, "me/tiny", **me)
     manifest = json.loads((release / "chatdoctor.json").read_text())
     del manifest["files"]["loss.png"]
@@ -125,7 +127,9 @@ def test_a_corpus_is_a_dataset_with_its_card_in_the_same_commit(
     assert len(hub.repo("me/talks", "dataset").commits) == 2
 
 
-def test_nothing_is_public_when_the_model_does_not_answer(hub: StandInHub, me: dict[str, str], release: Path) -> None:
+def test_nothing_is_public_when_the_model_does_not_answer(
+    hub: StandInHub, me: dict[str, str], release: Path
+) -> None:
     with pytest.raises(PublishError, match="expected an answer"):
         publish(release, "me/tiny", public=True, ask=lambda folder: " \n", **me)
     assert hub.repo("me/tiny").private
@@ -141,7 +145,9 @@ def test_a_refusal_sends_nothing(hub: StandInHub, me: dict[str, str], release: P
     assert sent(hub) == []
 
 
-def test_a_push_of_somebody_else_is_told_with_both_shas(hub: StandInHub, me: dict[str, str], release: Path) -> None:
+def test_a_push_of_somebody_else_is_told_with_both_shas(
+    hub: StandInHub, me: dict[str, str], release: Path
+) -> None:
     from huggingface_hub import HfApi
 
     publish(release, "me/tiny", **me)
@@ -173,7 +179,9 @@ def test_a_pull_request_changes_nothing_else(hub: StandInHub, me: dict[str, str]
     assert len(hub.repo("me/tiny").prs) == 1
 
 
-def test_a_pull_request_that_is_verified_and_merged(hub: StandInHub, me: dict[str, str], release: Path) -> None:
+def test_a_pull_request_that_is_verified_and_merged(
+    hub: StandInHub, me: dict[str, str], release: Path
+) -> None:
     publish(release, "me/tiny", public=True, **me)
     (release / "NOTICE").write_text("new")
     done = publish(release, "me/tiny", pr=True, merge=True, tag="v2", **me)
@@ -194,7 +202,9 @@ def test_a_branch(hub: StandInHub, me: dict[str, str], release: Path) -> None:
     assert hub.repo("me/tiny").branches["dev"] == done.commit
 
 
-def test_what_was_published_is_verified_on_its_own(hub: StandInHub, me: dict[str, str], release: Path) -> None:
+def test_what_was_published_is_verified_on_its_own(
+    hub: StandInHub, me: dict[str, str], release: Path
+) -> None:
     done = publish(release, "me/tiny", tag="v1", **me)
     report = verify("me/tiny", "v1", **me)
     assert (report.commit, report.type, report.prompt) == (done.commit, "model", "chatdoctor@1")
@@ -209,5 +219,3 @@ def test_an_organisation(hub: StandInHub, release: Path) -> None:
     done = publish(release, "clinic/tiny", endpoint=hub.url, token=hub.token("me"))
     assert done.repo == "clinic/tiny"
     assert hub.repo("clinic/tiny").private
-
-

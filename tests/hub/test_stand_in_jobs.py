@@ -45,7 +45,7 @@ def test_a_job_runs_and_can_be_followed(hub: StandInHub, api: HfApi) -> None:
     assert hub.jobs[job.id].spec["secrets"] == {"HF_TOKEN": "hidden"}
     assert hub.jobs[job.id].spec["timeoutSeconds"] == 7200
     assert "hidden" not in str(api.inspect_job(job_id=job.id))
-    assert [found.id for found in api.list_jobs()] == [job.id]
+    assert [found.id for found in api.list_jobs(namespace="me")] == [job.id]
     assert "a100-large" in [found.name for found in api.list_jobs_hardware()]
 
 

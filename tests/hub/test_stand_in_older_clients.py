@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-TESTS = ("test_stand_in_repos.py", "test_stand_in_faults.py", "test_stand_in_files.py")
+TESTS = tuple(f"test_stand_in_{part}.py" for part in ("repos", "faults", "files", "jobs"))
 
 
 @pytest.mark.slow

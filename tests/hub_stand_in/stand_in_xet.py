@@ -73,7 +73,7 @@ def upload_connection(asked: Asked, folder: Path) -> tuple[dict[str, Any], dict[
 
 @answers("GET", "/api/{T}/{id}/xet-write-token/{rev}")
 def write_token(asked: Asked) -> Response:
-    body, headers = upload_connection(asked, xetxet_folder(asked.repo_to_change()))
+    body, headers = upload_connection(asked, xet_folder(asked.repo_to_change()))
     return JSONResponse(body, headers=headers)
 
 

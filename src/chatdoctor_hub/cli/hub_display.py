@@ -51,7 +51,7 @@ class HubDisplay:
 
     def confirm(self, plan: PublishPlan) -> bool:
         """Ask whether to go ahead; no answer is a no."""
-        counts = Counter(file.state for file in plan.files)
+        counts: Counter[str] = Counter(file.state for file in plan.files)
         files = ", ".join(f"{counts[state]} {state}" for state in _STYLES if counts[state])
         will = "a pull request to" if plan.settings.pr else plan.visibility.upper()
         question = (

@@ -13,17 +13,17 @@ from chatdoctor_hub.hub.contents import Contents, LocalFile
 from chatdoctor_hub.hub.credentials import credentials_in
 from chatdoctor_hub.release import public_obstacles
 
-__all__ = ["ACCEPTABLE", "Concern", "find_concerns", "is_pickle_name"]
+__all__ = ["ACCEPTABLE", "PICKLES", "Concern", "find_concerns", "is_pickle_name"]
 
 Weight = Literal["refused", "public", "note"]
 ACCEPTABLE = ("licences", "identifiers")
 """The kinds that may be made public all the same, when somebody says so."""
 
 # What torch.load, numpy, joblib and pandas unpickle.
-_PICKLES = frozenset(
+PICKLES = frozenset(
     {".bin", ".pt", ".pth", ".pt2", ".ptl", ".ckpt", ".pkl", ".pickle", ".pck", ".mar", ".th"}
 )
-_PICKLES |= {".joblib", ".dill", ".cloudpickle", ".npy", ".npz"}
+PICKLES |= {".joblib", ".dill", ".cloudpickle", ".npy", ".npz"}
 _TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".xlsx", ".xls"})
 _TABLES |= {".db", ".sqlite", ".sqlite3", ".log"}
 _LARGEST_FILE = 200 << 30  # what the Hub asks to stay below in one file
@@ -86,7 +86,7 @@ def _of_file(file: LocalFile) -> Iterator[Concern]:
 
 def is_pickle_name(path: str) -> bool:
     """Whether a file of that name is one that would be unpickled."""
-    return Path(path).suffix.lower() in _PICKLES
+    return Path(path).suffix.lower() in PICKLES
 
 
 def _pickle(file: LocalFile) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chatdoctor_hub.errors import HubConflictError, HubNotFoundError, HubUnreachableError
 from chatdoctor_hub.folders import replacing_folder
+from chatdoctor_hub.hub.concerns import PICKLES
 from chatdoctor_hub.hub.contents import CORPUS, RepoType
 from chatdoctor_hub.hub.downloading import compare, download, exactly, room_on_disk, wanted
 from chatdoctor_hub.hub.finding import check_id, find_commit
@@ -97,6 +98,8 @@ def _into_cache(
                 repo_type=type,
                 revision=revision,
                 allow_patterns=[exactly(name) for name in names] or None,
+                # Offline the names are not known, and what is passed over is not missed.
+                ignore_patterns=[".gitattributes", *(f"*{ending}" for ending in PICKLES)],
                 local_files_only=offline,
             ),
         )

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from chatdoctor_hub.errors import ConfigError, HubConflictError, PublishError
-from chatdoctor_hub.hub.concerns import ACCEPTABLE, Concern, find_concerns
+from chatdoctor_hub.errors import HubConflictError, PublishError
+from chatdoctor_hub.hub.concerns import Concern, find_concerns
 from chatdoctor_hub.hub.contents import Contents, LocalFile, RepoType, read_contents
 from chatdoctor_hub.hub.finding import check_id
 from chatdoctor_hub.hub.rights import read_account
 from chatdoctor_hub.hub.session import Session
+from chatdoctor_hub.hub.settings import Gate, Settings
 from chatdoctor_hub.hub.stored import Stored, StoredFile, read_stored
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Gate", "PlannedFile", "PublishPlan", "Settings", "make_plan", "plan"]
+__all__ = ["PlannedFile", "PublishPlan", "make_plan", "plan"]
 
-Gate = Literal["auto", "manual", False]
 State = Literal["new", "changed", "same", "deleted"]
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(?:/[A-Za-z0-9][A-Za-z0-9._+-]*)*")
 
 
 @dataclass(frozen=True)
@@ -38,66 +36,6 @@ class PlannedFile:
     path: str
     size: int
     state: State
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a release is to be published.
-
-    Args:
-        public: to be seen by everybody; False leaves a repository as it is, and makes a new one private.
-        gated: who may download: "auto" for those who accept the terms, "manual" for those one lets in, False for
-            everybody who sees it; None leaves it as it is.
-        tag: for the commit, such as "v1".
-        collection: slug of a collection, or the title of one of one's own, which is made if there is none.
-        pr: open a pull request and change nothing else.
-        merge: merge that pull request once it is verified.
-        revision: branch to publish to.
-        accept: kinds of concerns that are to be made public all the same: "licences", "identifiers".
-    """
-
-    public: bool = False
-    gated: Gate | None = None
-    tag: str | None = None
-    collection: str | None = None
-    pr: bool = False
-    merge: bool = False
-    revision: str = "main"
-    accept: frozenset[str] = frozenset()
-
-    def check(self) -> None:
-        """Refuse what does not go together.
-
-        Raises:
-            ConfigError: listing all of it.
-        """
-        faults = []
-        if self.gated not in (None, False, "auto", "manual"):
-            faults.append(f"gated to be auto, manual or false, found {self.gated!r}")
-        if self.tag is not None and (not _TAG.fullmatch(self.tag) or self.tag in ("main", "HEAD")):
-            faults.append(f"tag to be a name such as v1, found {self.tag!r}")
-        if not self.revision or not _TAG.fullmatch(self.revision):
-            faults.append(f"revision to be a branch, found {self.revision!r}")
-        if self.merge and not self.pr:
-            faults.append(
-                "merge with pr, found it alone (weights are merged by `chatdoctor release --merge`)"
-            )
-        if self.pr and self.revision != "main":
-            faults.append(f"a pull request to main, found the revision {self.revision!r}")
-        late = {
-            "public": self.public,
-            "gated": self.gated is not None,
-            "tag": self.tag,
-            "collection": self.collection,
-        }
-        if self.pr and not self.merge and (given := [name for name, value in late.items() if value]):
-            faults.append(
-                f"a pull request without {' and '.join(given)}, which come with its merge, found it with them"
-            )
-        if unknown := sorted(self.accept - {*ACCEPTABLE}):
-            faults.append(f"accept among {', '.join(ACCEPTABLE)}, found {', '.join(unknown)}")
-        if faults:
-            raise ConfigError(f"Expected {'; '.join(faults)}.")
 
 
 @dataclass(frozen=True)

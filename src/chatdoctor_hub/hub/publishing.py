@@ -11,8 +11,9 @@ from typing import Any
 from chatdoctor_hub.errors import HubConflictError, HubUnreachableError, PublishError
 from chatdoctor_hub.hub.committing import Committed, commit, merge_request
 from chatdoctor_hub.hub.contents import RepoType
-from chatdoctor_hub.hub.planning import Gate, PublishPlan, Settings, make_plan
+from chatdoctor_hub.hub.planning import PublishPlan, make_plan
 from chatdoctor_hub.hub.session import Session
+from chatdoctor_hub.hub.settings import Gate, Settings
 from chatdoctor_hub.hub.stored import Stored, read_stored
 from chatdoctor_hub.hub.verifying import Ask, verify_at
 

@@ -147,7 +147,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_connection(error: BaseException) -> bool:
-    return bool(_LOST & {kind.__name__ for kind in type(error).__mro__})
+    # When one thread of huggingface_hub cannot connect, it closes the client that its others are using.
+    is_closed = isinstance(error, RuntimeError) and "client has been closed" in str(error)
+    return is_closed or bool(_LOST & {kind.__name__ for kind in type(error).__mro__})
 
 
 def _asked_wait(error: BaseException | None) -> float:
@@ -220,7 +222,11 @@ def _told(error: Exception, what: str, session: Session) -> ChatDoctorError | No
     status = status_of(error)
     if status is not None:
         return _of_status(status, what, endpoint, error)
-    if any(_is_connection(cause) for cause in _causes(error)):
+    # hf_xet raises Python's own errors, after it has tried for minutes itself.
+    if any(
+        _is_connection(cause) or isinstance(cause, (ConnectionError, TimeoutError))
+        for cause in _causes(error)
+    ):
         return HubUnreachableError(
             f"{what}: expected the Hub to answer at {endpoint}, found a broken connection "
             f"({type(error).__name__}); nothing is lost: do the same again later."
