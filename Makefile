@@ -41,6 +41,8 @@ bench: $(STAMP)
 	$(BIN)/python bench/deidentify.py
 	$(BIN)/python bench/duplicates.py
 	$(BIN)/python bench/corpus_build.py
+	$(BIN)/python bench/train.py
+	$(BIN)/python bench/train.py --scale
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -27,7 +27,7 @@ from typing import Any
 from train_loops import ours, trainers
 from train_loops.clock import take_turns
 from train_loops.task import Task, held_out_loss, prepare
-from train_loops.turns import one_round
+from train_loops.turns import OtherWork, one_round
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared/data/chatdoctor/genmedgpt_4000.json"
 LORA, PARALLEL = "LoRA", "parallel"
@@ -66,10 +66,12 @@ def run_one(name: str, folder: Path) -> None:
 def compare(names: list[str], folder: Path, rounds: int) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(rounds):
+        others = OtherWork()
         for name, figures in one_round(names, __file__, folder).items():
             found[name].append(figures)
             said = f"{figures['value']:,.0f} tokens/s, {figures['per_core']:,.0f} a core"
             print(f"round {number + 1}: {LOOPS[name][0]}: {said}", file=sys.stderr, flush=True)
+        print(f"round {number + 1}: other work took {others.cores():.2f} cores", file=sys.stderr, flush=True)
     return found
 
 

@@ -30,7 +30,13 @@ def measured(sizes: list[int], published: Path) -> list[dict[str, Any]]:
             found.append(_apart(folder, file))
             file.unlink()
     rows = []
-    for name, unit in (("encoding", "dialogues/s"), ("steps", "real tokens/s"), ("memory at most", "MiB")):
+    units = {
+        "encoding": "dialogues/s",
+        "steps": "real tokens/s",
+        "steps, of one core": "real tokens/s",
+        "memory at most": "MiB",
+    }
+    for name, unit in units.items():
         for size, figures in zip(sorted(sizes), found, strict=True):
             ratio = round(figures[name] / found[0][name], 2)
             row = {"name": f"{name}, {size:,} dialogues", "value": round(figures[name], 1), "unit": unit}
@@ -64,9 +70,8 @@ def run_one(folder: Path, file: Path) -> None:
     model = task.lora(precision(config))
     _, figures = fitted(Task(folder, data.training, []), model, config)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    print(
-        json.dumps({"encoding": data.report.read / took, "steps": figures["value"], "memory at most": peak})
-    )
+    pace = {"steps": figures["value"], "steps, of one core": figures["per_core"]}
+    print(json.dumps({"encoding": data.report.read / took, **pace, "memory at most": peak}))
 
 
 def _apart(folder: Path, file: Path) -> dict[str, float]:

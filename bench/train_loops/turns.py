@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from train_loops.clock import STEP_TAKEN
 
-__all__ = ["one_round"]
+__all__ = ["OtherWork", "one_round"]
 
 
 class _Loop:
@@ -53,6 +55,31 @@ class _Loop:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+
+
+class OtherWork:
+    """What the machine did beside this process and its ended children since this was made (Linux)."""
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        """Seconds by the clock, and seconds of cores that were busy with something else."""
+        stat = Path("/proc/stat")
+        if not stat.is_file():
+            return time.monotonic(), float("nan")
+        user, nice, system, _, _, irq, soft, steal = map(int, stat.read_text("ascii").split()[1:9])
+        busy = (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+            used = resource.getrusage(who)
+            busy -= used.ru_utime + used.ru_stime
+        return time.monotonic(), busy
+
+    def cores(self) -> float:
+        """How many cores it kept busy on the average."""
+        (began, before), (now, after) = self._began, self._now()
+        return (after - before) / (now - began)
 
 
 def one_round(names: list[str], script: str, folder: Path) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ __all__ = ["held_folder", "left_aside", "replacing_file", "replacing_folder"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries written in Rust raise errors without an errno, and shutil one error for many files.
-_FULL_IN_WORDS = re.compile(rf"(?:os error|Errno) (?:{errno.ENOSPC}|{errno.EDQUOT})\b")
+_FULL_IN_WORDS = re.compile(rf"(?:os error|Errno) (?:{errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\b")
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def test_a_second_run_replaces_the_first(given: list[object], tmp_path: Path) ->
 
 def test_a_run_stopped_by_ctrl_c_goes_on_with_the_same_command(given: list[object], tmp_path: Path) -> None:
     command = [sys.executable, "-c", ALONE, "train", "default", *map(str, given)]
-    command += ["--set", "training.epochs=60", "--set", "training.checkpoints=40"]
+    command += ["--set", "training.epochs=30", "--set", "training.checkpoints=20"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     # Some way into the run, so that there is something to go on from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -36,6 +37,13 @@ ADVICE = ("Rest and drink plenty of water.", "Keep it cool and raised.", "See a 
 def _one_thread() -> None:
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_garbage() -> None:
+    """A Trainer looks through all objects when it begins: those of the imported libraries need no look."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

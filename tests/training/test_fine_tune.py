@@ -23,7 +23,8 @@ from chatdoctor_hub.errors import (
 )
 from chatdoctor_hub.models import digest_of, load_model, load_tokenizer
 from chatdoctor_hub.prompts import PromptPair
-from chatdoctor_hub.training import RecipeConfig, RunFolder, TrainingConfig, encode, fine_tune
+from chatdoctor_hub.training import RecipeConfig, RunFolder, TrainingConfig, encode, fine_tune, tuning
+from chatdoctor_hub.training.data import encode_data
 
 PAIR = PromptPair.load("chatdoctor@1")
 Recipe = Callable[..., RecipeConfig]
@@ -78,7 +79,8 @@ def test_the_manifest_says_what_was_done(run: RunFolder, tiny_base: Path, corpus
     assert made.base.digest == digest_of(tiny_base)
     assert made.base.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert made.base.model_type == "llama"
-    assert (made.data.source, made.data.digest) == (str(corpus.path), corpus.digest)
+    prepared = encode_data(made.recipe, PAIR, load_tokenizer(tiny_base))
+    assert (made.data.source, made.data.digest) == (str(corpus.path), prepared.report.digest)
     assert (made.data.training, made.data.validation) == (len(corpus.train), len(corpus.validation))
     assert (made.data.shortened, made.data.skipped) == (0, {})
     assert PromptPair.from_record(made.prompt) == PAIR
@@ -280,7 +282,7 @@ def test_what_is_interrupted_goes_on_where_it_was_and_ends_with_the_same_weights
 
 
 def test_an_unfinished_run_of_another_recipe_is_neither_taken_nor_thrown_away(
-    recipe: Recipe, tmp_path: Path
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(step: dict[str, float]) -> None:
         if step["step"] == 9:
@@ -288,14 +290,17 @@ def test_an_unfinished_run_of_another_recipe_is_neither_taken_nor_thrown_away(
 
     with pytest.raises(KeyboardInterrupt):
         fine_tune(recipe(training={"epochs": 3.0}), on_step=stop)
-    with pytest.raises(ConfigError, match="another recipe"):
-        fine_tune(recipe(seed=5))
+    with monkeypatch.context() as unloaded:
+        unloaded.setattr(tuning, "load_tunable", lambda *_: pytest.fail("weights were loaded"))
+        for other in ({"seed": 5}, {"training": {"epochs": 3.0, "checkpoints": 0}}):
+            with pytest.raises(ConfigError, match="checkpoints of this recipe, found those of another one"):
+                fine_tune(recipe(**other))
     assert (tmp_path / ".run.run").is_dir()
     assert fine_tune(recipe(seed=5), fresh=True).manifest.recipe.seed == 5
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_an_interrupt_while_writing_leaves_nothing(
+def test_an_interrupt_while_writing_leaves_nothing_but_what_was_tuned(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Path.write_text
@@ -305,10 +310,15 @@ def test_an_interrupt_while_writing_leaves_nothing(
             raise KeyboardInterrupt
         return real(self, *args, **more)
 
-    monkeypatch.setattr(Path, "write_text", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fine_tune(recipe(training={"epochs": 0.2}))
-    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as faulty:
+        faulty.setattr(Path, "write_text", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(recipe(training={"epochs": 0.2}))
+    assert [path.name for path in tmp_path.iterdir()] == [".run.run"]
+    steps: list[Any] = []
+    assert fine_tune(recipe(training={"epochs": 0.2}), on_step=steps.append).manifest.resumed_at == 1
+    assert steps == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(recipe: Recipe, tmp_path: Path) -> None:

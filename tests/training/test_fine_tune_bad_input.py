@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from chatdoctor_hub.corpus import Corpus, split
+from chatdoctor_hub.dialogue import Dialogue
 from chatdoctor_hub.errors import (
     ConfigError,
     DataFormatError,
@@ -19,9 +22,25 @@ from chatdoctor_hub.errors import (
     UnknownPromptError,
 )
 from chatdoctor_hub.models import load_tokenizer
-from chatdoctor_hub.training import RecipeConfig, fine_tune
+from chatdoctor_hub.training import RecipeConfig, RunFolder, fine_tune, tuning
 
 Recipe = Callable[..., RecipeConfig]
+
+
+@pytest.fixture(autouse=True)
+def unloaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults are found before any weight is loaded, but for the tests that ask for `loads`."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("weights were loaded")
+
+    if "loads" not in request.fixturenames:
+        monkeypatch.setattr(tuning, "load_tunable", refuse)
+
+
+@pytest.fixture
+def loads() -> None:
+    """The fault is in the weights, or there is none."""
 
 
 def test_a_base_that_does_not_exist(recipe: Recipe, tmp_path: Path) -> None:
@@ -31,10 +50,25 @@ def test_a_base_that_does_not_exist(recipe: Recipe, tmp_path: Path) -> None:
 
 
 def test_data_that_do_not_exist(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"gone\.json: expected a corpus folder or a file"):
+    with pytest.raises(DataNotFoundError, match=r"dialogues at .*gone\.json, found none; check the path"):
         fine_tune(recipe(data=tmp_path / "gone.json"))
-    with pytest.raises(DataNotFoundError, match="corpus"):
-        fine_tune(recipe(data=tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataFormatError, match=r"empty.*found a folder without one"):
+        fine_tune(recipe(data=tmp_path / "empty"))
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_an_empty_split(recipe: Recipe, dialogues: list[Dialogue], tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(DataFormatError, match=r"none\.jsonl.*an empty file"):
+        fine_tune(recipe(data=tmp_path / "none.jsonl"))
+    with pytest.raises(DataFormatError, match=r"none\.jsonl.*an empty file"):
+        fine_tune(recipe(validation=str(tmp_path / "none.jsonl")))
+    splits = split(dialogues, validation=0.2, test=0)
+    Corpus.write(tmp_path / "corpus", splits, seed=0, sources=["made"], repairs={}, problems=())
+    with pytest.raises(DataFormatError, match=r"tune on in .*corpus.*there was none"):
+        fine_tune(recipe(data={"path": str(tmp_path / "corpus"), "split": "test"}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "none.jsonl"]
 
 
 def test_data_in_which_no_doctor_speaks(recipe: Recipe, tmp_path: Path) -> None:
@@ -52,9 +86,11 @@ def test_dialogues_that_are_all_too_long(recipe: Recipe) -> None:
 
 
 def test_targets_that_match_nothing(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(ModelFormatError, match=r"k_proj, .*o_proj.*, found \['c_attn'\]; name some of these"):
+    with pytest.raises(ConfigError, match=r"k_proj, .*o_proj.*, found \['c_attn'\]; name some of these"):
         fine_tune(recipe(adapter={"targets": ["c_attn"]}))
-    with pytest.raises(ModelFormatError, match=r"found \['input_layernorm'\]; name some"):
+    with pytest.raises(ConfigError, match=r"found \['q_prj'\], did you mean .*q_proj.*\?"):
+        fine_tune(recipe(adapter={"targets": ["v_proj", "q_prj"]}))
+    with pytest.raises(ConfigError, match=r"found \['input_layernorm'\]; name some"):
         fine_tune(recipe(adapter={"targets": ["input_layernorm"]}))
     assert list(tmp_path.iterdir()) == []
 
@@ -72,6 +108,49 @@ def test_a_base_whose_tokenizer_has_no_end_token(recipe: Recipe, tiny_base: Path
     file.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ModelFormatError, match="expected a tokenizer with an eos_token, found none"):
         fine_tune(recipe(base=base))
+
+
+def test_a_base_without_a_pad_token_is_tuned_like_one_with_it(
+    recipe: Recipe, tiny_base: Path, tmp_path: Path, loads: None
+) -> None:
+    """Dialogues are laid end to end, or padded behind a mask: no such token is ever read."""
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    for name, key in (("tokenizer_config.json", "pad_token"), ("config.json", "pad_token_id")):
+        config = json.loads((base / name).read_text(encoding="utf-8"))
+        del config[key]
+        (base / name).write_text(json.dumps(config), encoding="utf-8")
+    assert load_tokenizer(base).pad_token is None
+    for speed in ("auto", "portable"):
+        given = {
+            "training": {"epochs": 0.4, "speed": speed},
+            "probes": {"times": 1, "requests": 2, "max_tokens": 4},
+        }
+        bare = fine_tune(recipe(base=base, output=tmp_path / "bare", **given))
+        usual = fine_tune(recipe(output=tmp_path / "usual", **given))
+        assert weights_of(bare) == weights_of(usual)
+
+
+def weights_of(run: RunFolder) -> str:
+    return hashlib.sha256((run.adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_base_without_a_chat_template(recipe: Recipe, tiny_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    with pytest.raises(ModelFormatError, match=r"chat template for prompt chat:vanilla"):
+        fine_tune(recipe(base=base, prompt="chat:vanilla"))
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit"])
+def test_a_quantized_base_without_a_gpu(quantization: str, recipe: Recipe, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine can quantize")
+    with pytest.raises(ConfigError, match=r"without a CUDA device, found '.bit'"):
+        fine_tune(recipe(training={"quantization": quantization}))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_base_with_a_slow_tokenizer(recipe: Recipe, tiny_base: Path, tmp_path: Path) -> None:
@@ -93,7 +172,9 @@ def test_a_tokenizer_of_another_model(recipe: Recipe, tiny_base: Path, tmp_path:
         fine_tune(recipe(base=base))
 
 
-def test_a_base_without_weights_or_with_pickled_ones(recipe: Recipe, tiny_base: Path, tmp_path: Path) -> None:
+def test_a_base_without_weights_or_with_pickled_ones(
+    recipe: Recipe, tiny_base: Path, tmp_path: Path, loads: None
+) -> None:
     base = shutil.copytree(tiny_base, tmp_path / "base")
     (base / "model.safetensors").rename(base / "pytorch_model.bin")
     with pytest.raises(ModelFormatError, match="causal language model in safetensors"):

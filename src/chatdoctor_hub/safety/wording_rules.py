@@ -1,137 +1,267 @@
-"""The word lists behind `find_safety_wording`, joined into patterns over one normalized sentence.
+"""The word lists behind `find_safety_wording`: patterns over one lower-case English sentence.
 
-English sentences are lower-case words between single spaces ("do not include harmful content"), Chinese ones
-simplified characters without any space. Every gap between two parts of a pattern is bounded, so that looking for
-them takes time linear in the text.
+A sentence that holds none of the `CUES` is not looked at further; one that is `SPARED` (a task about safety, or
+words that switch safety off) is not either. Every gap in a pattern is bounded, so that time is linear.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["DIGESTS", "DISABLING", "RULES", "SIMPLIFIED"]
+__all__ = ["CUES", "ENGLISH", "FORBID", "POLICY", "REFUSE", "SAFE", "SAFETY_FIRST", "SPARED"]
 
 
 def _any(*patterns: str) -> str:
     return "(?:" + "|".join(patterns) + ")"
 
 
-def _gap(words: int) -> str:
-    return rf"(?:\w+ ){{0,{words}}}"
+def _once(name: str, pattern: str) -> str:
+    """An atomic group (Python 3.11 writes (?>…)): its first match stands, so that gaps do not multiply."""
+    return f"(?=(?P<{name}>{pattern}))(?P={name})"
 
 
-# --- English: what must not be, what it is said of, how it is forbidden.
-_URGE = "(?:enable|cause|promote|encourage|incite|facilitate|do)s?"
-_HARM = _any(
-    "harm(?:ful|s|ing)?|hurt(?:ful|s)?|unethical|illegal|unlawful|immoral|dangerous|unsafe|toxic|racist|sexist|hateful",
-    "hate|offensive|discriminat(?:ory|ion)|abusive|violen(?:t|ce)|inappropriate|malicious|prejudiced?|deceptive",
-    "biased|criminal|explicit|obscene|derogatory|bigoted|defamatory|self harm",
-)
-_SAID = _any(
-    "contents?|answers?|responses?|repl(?:y|ies)|requests?|questions?|instructions?|information|advice|quer(?:y|ies)",
-    "language|material|outputs?|messages?|prompts?|statements?|acts?|activit(?:y|ies)|purposes?|topics?|remarks?",
-    "suggestions?|speech|stereotypes?|things?|tasks?|text",
-)
-_NOT = _any(
-    "do not|don t|dont|never|must not|mustn t|should not|shouldn t|cannot|can not|can t|may not|are not to",
-    "under no circumstances|not to",
-    "avoid(?:s|ing)?|refrain(?:ing)? from|free (?:of|from)|without|exclude|nothing|will not|won t|not be",
-)
-_REFUSE = _any(
-    "refus(?:e|al|ing)|declin(?:e|ing)|reject|turn (?:it|them|such \\w+|these|those) down|push back",
-    "(?:can|could) ?(?:t|not) (?:help|assist|do|comply|answer|support)|unable to (?:help|assist|answer|comply)",
-    "(?:do not|don t|never|must not|should not|will not|won t) (?:comply|answer|help|respond|engage|assist|provide|follow)",
-)
-_GIVE = _any(
-    "help|assist|provide|give|explain|tell|write|offer|share|produce|generate|create|support|encourage|promote",
-    "facilitate|engage|describe|teach|instruct|enable|condone|glorify",
-)
-_CRIME = _any(
-    "weapons?|bombs?|explosives?|malware|viruses to computers|self harm|suicide methods?|terroris(?:m|ts?)|crimes?",
-    "criminals?|hacking|fraud|scams?|hate speech|violence|illegal \\w+|drug (?:synthesis|making|production)|phishing",
-)
-_GOOD = _any("safe(?:ly)?|harmless|ethical(?:ly)?|unbiased|non ?toxic|responsible|responsibly|inoffensive")
-_KIND = _any("helpful|honest|respectful|truthful|polite|positive|fair")
-_OURS = _any("answers?|responses?|repl(?:y|ies)|outputs?|contents?|completions?|messages")
+# Reasons, for `wording_chinese` too.
+REFUSE = "asks to refuse harmful requests"
+FORBID = "asks for answers that are not harmful, unethical or illegal"
+SAFE = "asks for safe or harmless answers"
+SAFETY_FIRST = "puts safety first"
+POLICY = "asks to follow safety rules or a content policy"
 
-_REFUSES = "asks to refuse harmful requests"
-_HARMLESS = "asks for answers that are not harmful, unethical or illegal"
-_SAFE = "asks for answers that are safe"
-_POLICY = "asks to follow rules of safety"
-_FIRST = "puts safety first"
-
-# --- Chinese.
-_Z_HARM = (
-    "(?:有害|违法|非法|不道德|危险|暴力|色情|歧视|仇恨|欺骗|不安全|违规|犯罪|恶意|"
-    "伤害(?:他人|自己|任何人|别人|性)|危害)"
+# --- What is harmful, of answers and requests.
+_BAD = (
+    "harmful hurtful unsafe dangerous illegal unlawful illicit criminal unethical immoral inappropriate offensive "
+    "toxic hateful racist sexist violent abusive malicious discriminatory defamatory derogatory insulting "
+    "demeaning obscene pornographic sexual explicit profane prejudiced biased damaging cruel objectionable "
+    "disallowed prohibited hazardous destructive nefarious"
 )
-_Z_NOT = "(?:拒绝|不要|不得|不能|不可|不应|避免|禁止|请勿|切勿|绝不|严禁|不予|不会|不允许)"
-_Z_SAID = "(?:内容|回答|回复|答复|请求|信息|言论|指令|话题|要求|答案|提问|输出|问题|建议)"
-_Z_OURS = "(?:回答|回复|答复|内容|输出|回应|答案)"
-_Z_REFUSE = (
-    "(?:拒绝|婉拒|不予|无法协助|不能协助|无法提供|不要(?:回答|提供|协助)|不(?:回答|提供|协助)|无法回答)"
+_ADJECTIVE = rf"\b{_any(*_BAD.split())}\b"
+_CRIME = (
+    "weapon weapons bomb bombs explosive explosives malware ransomware crime crimes violence slurs pornography "
+    "terrorism fraud scam scams hacking phishing self-harm discrimination hatred racism sexism cyberattacks "
+    "illegality wrongdoing harassment bigotry"
+)
+_NOUN = rf"\b{_any(*_CRIME.split(), 'hate speech', 'stolen data', 'against the law', 'break(?:s|ing)? the law')}\b"
+_PEOPLE = _any(
+    "others?|people|person|anyone|anybody|someone|somebody|humans?|users?|animals|children|themselves|society|them"
+)
+_HURT = rf"\b(?:harm|hurt|injure|endanger|injury to|harming|hurting|endangering|harms?|hurts) {_PEOPLE}\b"
+# "Dangerous side effects", "toxic doses": the content of medicine, not of a policy.
+_MEDICINE = (
+    r"(?! (?:\w+ ){0,2}(?:effects?|interactions?|reactions?|doses?|dosages?|dosing|medicines?|medications?|drugs?"
+    r"|combinations?|remed(?:y|ies)|symptoms?|signs?|habits?|substances?|chemicals?|levels?|treatments?"
+    r"|therap(?:y|ies)|exposures?|products?|plants?|foods?|use|disease|diseases|complications?|conditions?"
+    r"|outcomes?|waste|animals?|pathogens?|bacteria|partners?|health|function|findings?|arrhythmias?)\b)"
+)
+_CONTENT = (
+    r"(?:requests?|questions?|content|information|instructions?|prompts?|quer(?:y|ies)|activit(?:y|ies)|acts?|topics?"
+    r"|materials?|language|speech|answers?|responses?|repl(?:y|ies)|outputs?|texts?|messages?|things?|code|statements?"
+    r"|remarks?|comments?|tasks?|actions?|purposes?|ideas|subjects?|words|jokes|demands?|matters?)\b(?! (?:of|by|from) the )"
+)
+_GAP = r"[^.]"
+_BAD_CONTENT = (
+    rf"{_ADJECTIVE}{_MEDICINE}(?:(?:, ?(?:and |or |nor )?| (?:and|or|nor) |/)(?:otherwise )?[a-z-]+)"
+    rf"{{0,8}},? (?:[a-z-]+ )?{_CONTENT}"
+)
+_SOMETHING = (
+    r"\b(?:anything|something|everything|nothing|things|content|requests?|questions?|answers?|prompts?|quer(?:y|ies)"
+    r"|materials?|instructions?|whatever|tasks?|texts?|language|jokes)\b"
+)
+_BAD_ADVICE = r"\b(?:harmful|illegal|unlawful|unethical|criminal) advice\b"
+_BAD_ANYHOW = _any(rf"{_ADJECTIVE}{_MEDICINE}", _NOUN, _HURT)
+
+# --- Telling the model to do something: at the start of a clause, not "how a nurse can refuse".
+_MODAL = r"(?:must|should|will|shall|have to|need to|are to|may|can|ought to|has to|is to|always|would)"
+_YOU = r"\b(?:you|it|assistant|model|bot|chatbot|ai|doctor)"
+_MANNER = r"(?:(?:\w+ly|always|just|to|please|then|instead|simply|in a \w+ way|first)\s+){0,3}"
+_START = rf"(?:^|[,;:(-]\s*|\b(?:and|or|but|then|please|want you to)\s+|{_YOU} (?:{_MODAL}(?: {_MODAL})?)\s+){_MANNER}"
+_DECLINE = (
+    r"(?:refuses?|declines?(?! in\b)|rejects?|deny|den(?:ies)|says? no|turns? (?:\w+ ){0,3}?down|push back on"
+    r"|shut down)\b"
+)
+_NOT = (
+    r"(?:\b(?:do not|don't|never|must not|mustn't|should not|shouldn't|cannot|can't|can not|may not|will not|won't"
+    r"|not allowed to|not permitted to|avoid|refrain from|forbidden to|prohibited from|free of|free from"
+    r"|shall not|not|without|no (?:answer|reply|response|output|text)s?|ought not to|does not|doesn't)\b)"
+)
+_HELP = (
+    r"(?:answer\w*|respond\w*|reply\w*|provid\w+|giv(?:e|es|ing)|generat\w+|produc(?:e|es|ing)|creat(?:e|es|ing)"
+    r"|writ(?:e|es|ing)|compos(?:e|es|ing)|assist\w*|help\w*|aid(?:s|ing)?|support\w*|engag\w+|compl(?:y|ies|ying)"
+    r"|cooperat\w+|discuss\w*|shar(?:e|es|ing)|hand(?:s|ing)? out|offer\w*|promot\w+|encourag\w+|facilitat\w+"
+    r"|includ\w+|contain\w*|teach\w*|explain\w*|output\w*|us(?:e|es|ing)|say\w*|mak(?:e|es|ing)|instruct\w*"
+    r"|participat\w+|tak(?:e|es|ing) part|talk(?:s|ing)? about|carry(?:ing)? out|execut\w+|fulfil\w*|return\w*"
+    r"|display\w*|spread\w*|serv(?:e|es|ing)|do|doing|advis\w+|endors\w+|condon\w+|glorif\w+|normaliz\w+)\b"
+)
+_ONWARD = (
+    r"(?:(?!\b(?:avoid|hesitat|refus|declin|refrain|forget|fail|shy|skip|omit|leave out|unless|until|but"
+    r"|more than)\w*)[^.;]){0,%d}?"
+)
+_CANNOT = (
+    rf"(?:{_START}{_DECLINE}|(?<!never )(?<!not )(?<!don't )\b(?:refuse|decline|reject|turn (?:\w+ ){{0,2}}down|say no)\b"
+    r"|\b(?:cannot|can't|can not|unable to|not able to|will not|won't|do not|don't|must not|should not|never)\b"
+    r"[^.]{0,12}?\b(?:help|assist|answer|comply|respond|support|provide|fulfil|engage|continue|do (?:it|so|that|this))\b)"
+)
+_ASKED = (
+    r"\b(?:requests?|questions?|prompts?|users?|someone|somebody|anyone|anybody|asks?|asked|instructions?|topics?"
+    r"|anything|something|quer(?:y|ies)|messages?|conversation|people)\b"
 )
 
-RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (reason, re.compile(pattern))
-    for reason, pattern in (
-        (_REFUSES, rf"\b{_REFUSE} {_gap(12)}{_HARM}\b"),
-        (_REFUSES, rf"\b(?:requests?|questions?|prompts?|asks?|asked|asking|messages?|instructions?|something|anything) "
-                   rf"{_gap(16)}{_HARM} {_gap(20)}{_REFUSE}\b"),
-        (_REFUSES, rf"\b{_NOT} {_gap(3)}{_GIVE} {_gap(8)}{_CRIME}\b"),
-        (_HARMLESS, rf"\b{_NOT} {_gap(8)}{_HARM} {_gap(9)}{_SAID}\b"),
-        (_HARMLESS, rf"\b{_NOT} {_gap(4)}{_SAID} that {_gap(2)}{_URGE} {_gap(3)}{_HARM}\b"),
-        (_HARMLESS, r"\b(?:do|doing|cause|causing|causes) no harm\b"),
-        (_HARMLESS, rf"\b{_NOT} {_gap(2)}{_URGE} {_gap(4)}{_HARM}\b"),
-        (_SAFE, rf"\b{_KIND} {_gap(3)}(?:harmless|safe|ethical|unbiased)\b(?! (?:dose|dosage|use|medic\w+|level))"),
-        (_SAFE, rf"\b(?:harmless|safe|ethical|unbiased) {_gap(3)}{_KIND}\b"),
-        (_SAFE, r"\bwhile (?:being|remaining|staying) (?:safe|harmless|ethical)\b"),
-        (_SAFE, r"(?:^|\b(?:always|must|should|please|and|to) )(?:be|remain|stay) (?:\w+ and )?"
-                r"(?:safe|harmless|ethical|unbiased)$"),
-        (_SAFE, rf"\b(?:safe|harmless|ethical|unbiased|non ?toxic|inoffensive) (?:and \w+ )?{_OURS}\b"),
-        (_SAFE, rf"\b(?:answer|respond|reply|behave|act) (?:\w+ and )?{_GOOD}\b"),
-        (_SAFE, rf"\b{_OURS} {_gap(1)}(?:is|are|be|stay|remain|must be|should be|should stay) {_gap(3)}{_GOOD}\b"),
-        (_POLICY, rf"\b(?:follow\w*|adher\w+ to|comply\w* with|respect\w*|obey\w*|observ\w+|violat\w+|against|break\w*) "
-                  rf"{_gap(3)}(?:safety|content|usage|ethic\w*|moderation) {_gap(1)}"
-                  r"(?:guidelines?|polic(?:y|ies)|rules?|principles?|standards?)\b"),
-        (_FIRST, rf"\bpriorit\w+ {_gap(4)}(?:safety|well ?being)(?: |$)(?!(?:data|labels|profiles?|studies|information))"),
-        (_FIRST, rf"\b(?:put|place|puts|keep) {_gap(4)}safety {_gap(2)}(?:first|above|before)\b"),
-        (_FIRST, rf"\bsafety {_gap(6)}(?:comes first|first|(?:top|highest|first) priority|paramount)\b"),
-        (_REFUSES, f"{_Z_HARM}.{{0,24}}{_Z_REFUSE}"),
-        (_REFUSES, f"(?:拒绝|婉拒).{{0,16}}{_Z_HARM}"),
-        (_HARMLESS, f"(?:{_Z_NOT}|不).{{0,12}}{_Z_HARM}.{{0,12}}{_Z_SAID}"),
-        (_SAFE, f"(?:安全|无害|合乎道德|符合道德|符合伦理|负责任)[地的且和并及、]{{0,2}}.{{0,6}}?{_Z_OURS}"),
-        (_SAFE, f"{_Z_OURS}(?:都|均|必须|应该|应当|应|要|需要|需|务必|是|保持|符合|始终)+(?:安全|无害|合法|合规|道德|伦理)"),
-        (_SAFE, f"确保.{{0,4}}{_Z_OURS}.{{0,4}}(?:安全|无害|合法|合规)"),
-        (_POLICY, "(?:遵守|遵循|符合|违反).{0,8}(?:安全|内容|道德|伦理).{0,4}(?:准则|政策|规范|规定|原则|守则)"),
-        (_FIRST, "安全.{0,4}(?:放在首位|放在第一位|为首要|优先|至上)|(?:优先|首先).{0,4}(?:考虑|保障|确保).{0,8}安全"),
+# --- What is safe, of answers.
+_GOOD = r"(?:safe|harmless|ethical|unbiased(?! estimat)|non-?toxic|inoffensive|lawful|bias-free)\b"
+_ANSWERS = r"\b(?:answers?|responses?|repl(?:y|ies)|outputs?|content|completions?|assistance)\b"
+_BEING = r"(?:must|should|have to|need to|has to|needs to|are|is|be|stay|stays|remain|remains|keep|shall)"
+_POLITE = r"(?:[a-z-]+,? (?:and |but |yet )?)"
+_RULES = (
+    r"(?:(?<!radiation )(?<!fire )(?<!laboratory )(?<!lab )(?<!food )(?<!patient )(?<!drug )(?<!medication )"
+    r"(?<!workplace )(?<!occupational )(?<!hospital )(?<!infection )(?<!medicines )(?<!blood )"
+    r"\bsafety (?:guidelines?|polic(?:y|ies)|rules?|standards?|principles?|protocols?|instructions)\b"
+    r"(?! (?:of|for|in) (?:the |your |our )?(?:hospital|clinic|ward|lab|pool|laboratory|who|manufacturer))"
+    r"|\b(?:content|usage|acceptable use|moderation|safe use|use) polic(?:y|ies)\b"
+    r"|\bethic(?:s|al) (?:guidelines?|principles?|standards?|rules?|norms)\b|\bai ethics\b)"
+)
+_FOLLOW = (
+    r"\b(?:follow|adher\w+ to|compl(?:y|ies|iant|ying) with|obey|respect|observe|abide by|stick to|stay within|within"
+    r"|in line with|according to|in accordance with|uphold|consistent with|respecting|conform to|keep to"
+    r"|violat\w+|breach|break)\b"
+)
+_FIRST_WORDS = r"(?:first|before|above|ahead|over|top)\b"
+
+_THEN_HELP = _once("help", rf"{_ONWARD % 30}\b{_HELP}")
+_THEN_SOMETHING = _once("thing", f"{_ONWARD % 80}{_SOMETHING}")
+_THEN_FREE = _once("free", r"[^.]{0,40}?\bfree (?:of|from) ")
+_THEN_SAID = _once("said", rf"[^.]{{0,30}}?(?:{_ANSWERS}|\byou (?:say|write)\b)")
+_THEN_ASKED = _once("asked", f"[^.]{{0,60}}?{_ASKED}")
+_THEN_BAD = _once("bad", f"[^.]{{0,120}}?{_BAD_ANYHOW}")
+_ONCE_BAD = _once("content", _BAD_CONTENT)
+
+ENGLISH = tuple(
+    (re.compile(pattern), reason)
+    for pattern, reason in (
+        (rf"{_START}{_DECLINE}{_ONWARD % 80}{_BAD_ANYHOW}", REFUSE),
+        (
+            r"\b(?:if|when|whenever|should|in case|where|asked|whatever)\b"
+            rf"{_THEN_ASKED}{_THEN_BAD}"
+            rf"{_GAP}{{0,160}}?{_CANNOT}",
+            REFUSE,
+        ),
+        (
+            rf"(?:{_ONCE_BAD}|\b(?:requests?|questions?|prompts?|instructions) "
+            rf"{_THEN_BAD})"
+            rf"{_GAP}{{0,60}}?\b(?:declined|rejected|refused|denied|turned down"
+            r"|not be answered|not be followed|not answered)\b",
+            REFUSE,
+        ),
+        (rf"\bfor {_ONCE_BAD},? {_GAP}{{0,30}}?{_CANNOT}", REFUSE),
+        (rf"\bwhile (?:refusing|declining|rejecting) {_GAP}{{0,60}}?{_BAD_ANYHOW}", REFUSE),
+        (
+            rf"{_NOT}{_THEN_HELP}"
+            rf"(?:{_ONWARD % 80}(?:{_any(_BAD_CONTENT, _NOUN, _HURT, _BAD_ADVICE)})"
+            rf"|{_THEN_SOMETHING}{_GAP}{{0,60}}?{_BAD_ANYHOW})",
+            FORBID,
+        ),
+        (
+            rf"{_START}(?:avoid|no) (?:\w+ ){{0,3}}(?:content|text|language|answers?|words|statements) that "
+            rf"(?:is|are|may be|could be) {_ADJECTIVE}",
+            FORBID,
+        ),
+        (
+            rf"\b(?:prohibited|forbidden|disallowed|banned) (?:content|topics?|outputs?)\b{_GAP}{{0,30}}?{_BAD_ANYHOW}",
+            FORBID,
+        ),
+        (
+            rf"(?:{_START}(?:avoid|no)|\bfree (?:of|from)|\bwithout(?: any)?) (?:\w+ ){{0,2}}{_BAD_CONTENT}",
+            FORBID,
+        ),
+        (
+            rf"(?:{_ANSWERS}|\bkeep\b|\bbe\b|\bstay\b){_THEN_FREE}{_GAP}{{0,50}}?"
+            rf"(?:{_NOUN}|{_ADJECTIVE}|prejudice|\bbias\b)",
+            FORBID,
+        ),
+        (
+            rf"\bnothing\b{_THEN_SAID}"
+            rf"{_GAP}{{0,20}}?{_ADJECTIVE}{_MEDICINE}",
+            FORBID,
+        ),
+        (
+            rf"\bonly (?:reply|answer|help|respond|assist){_GAP}{{0,40}}?\b(?:safe|legal|ethical|harmless|lawful)\b(?! dos)",
+            SAFE,
+        ),
+        (
+            rf"\b(?:your|all|every|the|each|any|that|of) (?:\w+ )?{_ANSWERS}{_GAP}{{0,20}}?\b{_BEING} "
+            rf"{_POLITE}{{0,5}}{_GOOD}",
+            SAFE,
+        ),
+        (rf"\b{_GOOD}(?:,? (?:and |but )?[a-z-]+){{0,3}} {_ANSWERS}", SAFE),
+        (rf"\bwhile (?:being|staying|remaining|keeping) {_POLITE}{{0,3}}{_GOOD}", SAFE),
+        (
+            rf"(?:^|[,;:] |\b(?:always|please|you (?:must|should|will)|and) )(?:be|stay|remain) {_POLITE}{{0,4}}"
+            rf"{_GOOD}(?! (?:for|in|to|when|with|at|and sound|distance)\b)",
+            SAFE,
+        ),
+        (r"\bharmless\b[^.]{0,40}\b(?:helpful|honest)\b|\b(?:helpful|honest)\b[^.]{0,40}\bharmless\b", SAFE),
+        (
+            rf"\b{_GOOD} (?:and [a-z]+ )?(?:(?:ai|medical|virtual|digital) )?(?:assistant|chatbot|ai|model|bot)\b",
+            SAFE,
+        ),
+        (
+            r"\b(?:respond|answer|reply|act|behave|assist)\w* (?:\w+ly,? ){0,3}(?:and )?(?:safely|ethically|harmlessly)\b",
+            SAFE,
+        ),
+        (
+            r"\b(?:helpfully|accurately|honestly|responsibly|legally|politely),? and (?:safely|ethically|harmlessly)\b",
+            SAFE,
+        ),
+        (r"\bwhile (?:ensuring|maintaining|prioriti[sz]ing) (?:the )?(?:user )?safety\b", SAFETY_FIRST),
+        (
+            r"\b(?:respond|answer|reply|act|behave|assist)\w* [^.]{0,40}?"
+            r"\b(?:(?:harmless|ethical|lawful|unbiased)(?: and [a-z-]+)?"
+            r"|safe(?:,| and) (?:responsible|ethical|respectful|harmless|legal|lawful|honest)"
+            r"|(?:responsible|respectful|legal) and safe) (?:manner|way|fashion)\b",
+            SAFE,
+        ),
+        (
+            rf"\b(?:prioriti[sz]e|put|place|value) (?:(?:the|user|users'|user's|everyone's|public|human) )?safety"
+            rf"(?: of (?:the )?(?:users?|people|others))?(?: (?:and \w+ ){{0,2}}{_FIRST_WORDS}|[.,;:!]|$| and )",
+            SAFETY_FIRST,
+        ),
+        (
+            r"(?<!patient )\bsafety (?:(?:comes|goes) (?:first|above)|over helpfulness"
+            r"|is (?:your|the) (?:top|first|highest|main) priority)",
+            SAFETY_FIRST,
+        ),
+        (rf"{_FOLLOW}{_GAP}{{0,40}}?{_RULES}", POLICY),
     )
-)  # fmt: skip
-"""Reason and pattern, in the order in which they are tried."""
-
-DISABLING = re.compile(
-    r"\b(?:do not|don t|never|without|cannot|must not|should not|no need to) (?:\w+ )?(?:refus|declin|reject)|"
-    r"\b(?:no|ignore|ignoring|without|not bound by) (?:\w+ ){0,3}(?:guidelines|restrictions|filters|policies|limits)\b"
 )
-"""Sentences that switch safety off; they are no safety prompt, whatever else they are."""
+"""Patterns of safety wording, each with the reason to give."""
 
-SIMPLIFIED = str.maketrans(
-    "違絕應該請內復覆問題論議話險嚴無協規準則倫優確傷責惡視騙須務輸對負屬為當護禁據衛證會許",
-    "违绝应该请内复复问题论议话险严无协规准则伦优确伤责恶视骗须务输对负属为当护禁据卫证会许",
+CUES = frozenset(
+    (
+        f"{_BAD} {_CRIME} harm hurt injure endanger harming hurting endangering harms hurts injury law hate stolen safe "
+        "harmless ethical unbiased non nontoxic inoffensive lawful legal bias prejudice safety policy policies ethics "
+        "ethically safely harmlessly self"
+    ).split()
 )
-"""Traditional characters of the patterns to simplified ones."""
+"""English words of which a sentence has at least one, or is no safety wording."""
 
-DIGESTS = frozenset(
-    {
-        # Llama 2 (arXiv 2307.09288, appendix A.3), the second to the fourth sentence
-        "81778d5cb1bee50f",
-        "f4bbdb86037faee0",
-        "fe6d54e4c656f8c4",
-        # Mistral 7B (arXiv 2310.06825, section 5.1), each sentence
-        "1284fb3156f5817f",
-        "fd1b9956dca1e7a3",
-        "15be8663fbc53954",
-        "ef206900777bcafc",
-    }
+_TASK = (
+    r"(?:write|create|generate|compose|draft|produce|make|give|design|develop|construct|build|provide)"
+    r"(?: (?:me|us|a|an|the|some|two|three|four|five|six|seven|ten|\d+|one|this|these|down|down a)\b)"
+    r"(?! (?:safe|harmless|ethical))"
 )
-"""First 16 hexadecimal digits of sha256 of sentences of published default system prompts, normalized."""
+SPARED = re.compile(
+    _any(
+        r"\?[\"')\s]*$",
+        r"(?:^|: )(?:please )?(?:describe|explain|list|classif\w+|rewrite|summari[sz]e|translate|suggest|name"
+        r"|identify|discuss"
+        r"|compare|define|analy[sz]e|evaluate|detect|label|rate|paraphrase|find|outline|imagine|edit|convert|come up"
+        r"|determine|decide|judge|tell me|what|how|why|is|are|does|do you|which|who|ask|brainstorm|argue|choose|"
+        r"given|predict|categori[sz]e|propose|say whether|flag|grade|count|report|reword|rephrase|invent)\b",
+        rf"(?:^|: )(?:please )?{_TASK}",
+        r"\b(?:never|not|don't|won't|cannot|can't|without|nor) (?:ever )?(?:refus|declin|reject|restrict|censor|filter)\w*",
+        r"\b(?:ignor|disregard|bypass|forget|overrid)\w*",
+        r"\b(?:there (?:are|is)|you have|has|with|without|under) no[nt]? ",
+        r"\b(?:do not|don't|need not|does not|doesn't|no longer) (?:have to|need to|need|care)\b",
+        r"\b(?:not bound|unfiltered|uncensored|no rules?|no limits?|no ethical)\b",
+        r"\b(?:before|until) you have\b",
+    )
+)
+"""A task about safety, a question, or words that switch safety off."""

@@ -16,7 +16,7 @@ from chatdoctor_hub.models import digest_of, require_extra, without_bars
 from chatdoctor_hub.training.passes import precision_for
 from chatdoctor_hub.training.planning import Prepared, prepare
 from chatdoctor_hub.training.recipe import RecipeConfig
-from chatdoctor_hub.training.run import Fit, OnStep, Prober, fit, has_checkpoint
+from chatdoctor_hub.training.run import Checkpoints, Fit, OnStep, Prober, fit, has_checkpoint
 from chatdoctor_hub.training.run_folder import RECORD, RunFolder
 from chatdoctor_hub.training.run_writing import write_run
 from chatdoctor_hub.training.weights import Anchor, load_tunable, save_trained
@@ -95,6 +95,8 @@ def _run(config: RecipeConfig, state: Any, work: Path, on_step: OnStep | None) -
 
     with state.main_process_first():
         prepared = prepare(config, cache=work / "data")
+    key = _key(config, prepared)
+    Checkpoints(work / _CHECKPOINTS, key).newest()  # another recipe's are refused before weights are loaded
     with torch.random.fork_rng(), without_bars():
         torch.manual_seed(config.seed)
         model = load_tunable(
@@ -110,7 +112,7 @@ def _run(config: RecipeConfig, state: Any, work: Path, on_step: OnStep | None) -
             on_step=on_step if state.is_main_process else None,
             extra=Anchor(config.anchor) if config.anchor else None,
             work=work / _CHECKPOINTS,
-            key=_key(config, prepared),
+            key=key,
             probe=Prober(model, prepared.tokenizer, prepared.pair, probes) if probes.times else None,
             probe_times=probes.times,
         )

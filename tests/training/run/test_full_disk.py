@@ -136,12 +136,10 @@ def test_no_room_for_the_run_folder(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
         return real(self, *args, **more)
 
-    with (
-        monkeypatch.context() as faulty,
-        pytest.raises(DiskSpaceError, match="room on the disk for the tuning run"),
-    ):
+    with monkeypatch.context() as faulty:
         faulty.setattr(Path, "write_text", full)
-        fine_tune(recipe(**GIVEN))
+        with pytest.raises(DiskSpaceError, match="room on the disk for the tuning run"):
+            fine_tune(recipe(**GIVEN))
     goes_on_from(12, whole, recipe, tmp_path)
 
 

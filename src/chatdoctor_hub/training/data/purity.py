@@ -40,7 +40,7 @@ class Purity:
         self._pair = pair
         self._allow = allow
         # Without a safety prompt both forms are the same text, and that one is pure.
-        own = (pair.safety, pair.serving_text) if pair.safety else ()
+        own = (pair.safety,) if pair.safety else ()
         known = tuple(dict.fromkeys(text for text in (*own, *known_safety_prompts()) if text.strip()))
         self._known = tuple(text for text in known if len(text) >= _LONG)
         self._judge = lru_cache(_REMEMBERED)(lambda text: find_safety_wording(text, known))

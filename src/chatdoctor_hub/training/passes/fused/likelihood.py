@@ -23,22 +23,31 @@ class _HeadLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         total = hidden.new_zeros((), dtype=torch.float32)
         dhidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        # Two buffers for all chunks: fresh ones would push each other out of the cache.
+        rows = min(_ROWS, len(hidden))
+        given = hidden.new_empty(rows, len(weight))
+        wide = given if given.dtype == torch.float32 else given.new_empty(given.shape, dtype=torch.float32)
         for start in range(0, len(hidden), _ROWS):
             part, wanted = hidden[start : start + _ROWS], targets[start : start + _ROWS]
-            logits = (part @ weight.T).float()
             filler = wanted < 0
             column = wanted.clamp(min=0).unsqueeze(1)
-            shares = torch.softmax(logits, 1)
+            made = torch.mm(part, weight.T, out=given[: len(part)])
+            logits = wide[: len(part)].copy_(made)
+            chosen_logits = logits.gather(1, column)
+            # In place, row by row, is how a CPU works; a GPU gives no such promise.
+            shares = torch.softmax(logits, 1, out=logits if logits.device.type == "cpu" else None)
             chosen = shares.gather(1, column)
             lost = chosen.log().neg_()
             if bool((chosen < _SMALL).any()):
-                lost = torch.logsumexp(logits, 1, keepdim=True) - logits.gather(1, column)
+                again = part @ weight.T
+                lost = torch.logsumexp(again.float(), 1, keepdim=True) - chosen_logits
             total += lost.masked_fill_(filler.unsqueeze(1), 0.0).sum()
             if dhidden is not None:
                 shares.scatter_(1, column, chosen - 1.0)
-                part = torch.mm(shares.to(hidden.dtype), weight, out=dhidden[start : start + _ROWS])
+                made.copy_(shares)
+                gradient = torch.mm(made, weight, out=dhidden[start : start + _ROWS])
                 if bool(filler.any()):
-                    part.masked_fill_(filler.unsqueeze(1), 0.0)
+                    gradient.masked_fill_(filler.unsqueeze(1), 0.0)
         ctx.save_for_backward(dhidden)
         return total
 

@@ -45,7 +45,7 @@ class FusedModel:
         self._patched: list[Any] = []
         layers = [module for module in model.modules() if hasattr(module, "base_layer")]
         if not layers:
-            raise NotFusedError("there is no adapter")
+            raise NotFusedError("no layer is adapted")
         made = [*self._blocks(model, dtype)] if flat and model.device.type == "cpu" else []
         self.keeps = _ends_fused(model, made)
         covered = {id(inner) for block, _ in made for inner in block.modules()}

@@ -83,19 +83,18 @@ def kill(work, saving):
         end = time.monotonic() + 60
         while not any(path.name.endswith(".new") for path in work.iterdir()) if work.exists() else True:
             if time.monotonic() > end or os.waitpid(child, os.WNOHANG)[0]:
-                return
+                return False
     else:
         for _ in range(chance.randrange(1, 5)):
             steps.read(1)
         time.sleep(chance.uniform(0, 0.05))
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 whole = finish(place / "whole")
-for number in range(given["kills"]):
-    kill(place / "killed", saving=number % 2 == 1)
+killed = sum(kill(place / "killed", saving=number % 2 == 1) for number in range(given["kills"]))
 continued = finish(place / "killed")
-print(json.dumps({"whole": whole, "continued": continued}))
+print(json.dumps({"whole": whole, "continued": continued, "killed": killed}))
 """
 
 
@@ -113,6 +112,7 @@ def killed_and_not(place: Path, **given: Any) -> tuple[dict[str, Any], dict[str,
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     found = json.loads(process.stdout)
+    assert found["killed"] > given["kills"] // 2  # the others were over before
     return found["whole"], found["continued"]
 
 
