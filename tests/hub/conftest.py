@@ -131,4 +131,6 @@ def at_once(impatient: None, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Our own waits are written down instead of waited for."""
     waited: list[float] = []
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=waited.append))
+    hurried = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})
+    monkeypatch.setattr("huggingface_hub.file_download.time", hurried)
     return waited

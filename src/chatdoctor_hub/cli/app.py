@@ -11,6 +11,7 @@ from rich.console import Console
 from chatdoctor_hub import __version__
 from chatdoctor_hub.cli.corpus_writing import corpus_app
 from chatdoctor_hub.cli.hub import hub_app
+from chatdoctor_hub.cli.hub_extension import hub_extension_app
 from chatdoctor_hub.cli.release import release_app
 from chatdoctor_hub.cli.telling import Debug, told
 from chatdoctor_hub.cli.training import training_app
@@ -29,6 +30,7 @@ app.add_typer(corpus_app, name="corpus")
 app.add_typer(training_app)
 app.add_typer(release_app)
 app.add_typer(hub_app)
+app.add_typer(hub_extension_app)
 
 
 def _show_version(wanted: bool) -> None:

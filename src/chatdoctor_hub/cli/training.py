@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from chatdoctor_hub.cli.hub_jobs import (
+    DryRun,
+    Flavor,
+    JobOptions,
+    On,
+    Package,
+    Release,
+    Repo,
+    Secrets,
+    Timeout,
+)
 from chatdoctor_hub.cli.telling import Debug, told
 
 if TYPE_CHECKING:
@@ -73,14 +84,34 @@ def train_command(
     processes: Annotated[
         int | None, typer.Option(min=2, help="How many, with --launch; 2 if not said.")
     ] = None,
+    on: On = None,
+    flavor: Flavor = None,
+    repo: Repo = None,
+    release: Release = None,
+    secrets: Secrets = None,
+    timeout: Timeout = None,
+    package: Package = None,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Base model + dialogues -> run folder, by a recipe; a run that was stopped goes on."""
     with told(debug):
         chosen = {"--plan": only_plan, "--smoke": only_smoke, "--launch": strategy is not None}
-        _check_choice([name for name, is_chosen in chosen.items() if is_chosen], processes, as_json, fresh)
+        job = JobOptions(on, flavor, repo, release, secrets, timeout, package, dry_run)
+        job.check(
+            name for name, given in {**chosen, "--fresh": fresh}.items() if given and name != "--launch"
+        )
+        _check_choice(
+            [name for name, is_chosen in chosen.items() if is_chosen], processes, as_json and on is None, fresh
+        )
+        if on is not None:
+            output = output or (repo or "").rpartition("/")[2] or None
         config = _config(recipe, settings or [], base=base, data=data, output=output, seed=seed)
-        if only_plan:
+        if on is not None:
+            job.carry_out(
+                config, strategy=strategy and strategy.value, processes=processes, as_json=as_json
+            )
+        elif only_plan:
             _plan(config, as_json)
         elif only_smoke:
             _smoke(config, as_json)

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from tenacity import RetryCallState
 
-__all__ = ["PLURALS", "Session", "is_lost", "status_of"]
-
-PLURALS = {"model": "models", "dataset": "datasets"}
+__all__ = ["Session", "in_our_words", "is_lost", "status_of"]
 
 _TRIES = 5
 _LONGEST_WAIT = 120.0

@@ -19,7 +19,7 @@ from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.prompts.rendering import render
 from chatdoctor_hub.release.manifest import MANIFEST, SERVING_TEMPLATE, load_manifest
 
-__all__ = ["Ask", "VerifyReport", "check_folder_of", "verify", "verify_at"]
+__all__ = ["Ask", "VerifyReport", "check_folder_of", "check_is_ours", "verify", "verify_at"]
 
 Ask = Callable[[Path], str]
 """Answers one question with the model in a folder; `chatdoctor_hub.inference` has engines that do."""
