@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import pickle
@@ -318,4 +319,12 @@ def test_how_often_a_request_is_made_that_always_fails(
     hub.fault(fault)
     refused(slim, me, "500", kind=HubUnreachableError, tag="v1")
     tried = sum(part in path for _, path, _ in hub.requests)
-    assert tried == (6 if part in ("/tree/", "/preupload/", "/lfs/objects/batch") else 5)
+    theirs = {"/preupload/", "/lfs/objects/batch", *({"/tree/"} if repeats_lists() else {})}
+    assert tried == (6 if part in theirs else 5)
+
+
+def repeats_lists() -> bool:
+    """Whether this huggingface_hub repeats the first request for a list itself."""
+    from huggingface_hub.utils import _pagination
+
+    return "session.get(" not in inspect.getsource(_pagination)

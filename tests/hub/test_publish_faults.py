@@ -173,7 +173,7 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(
     def stop(method: str, path: str, n: int) -> Fault | None:
         nonlocal puts
         puts += method == "PUT" and "/storage/" in path
-        return Fault("kill") if puts > 2 else None
+        return Fault("kill") if puts == 3 else None
 
     hub.fault(stop)
     with pytest.raises(HubError, match="nothing is lost"):

@@ -102,15 +102,16 @@ def train_command(
             name for name, given in {**chosen, "--fresh": fresh}.items() if given and name != "--launch"
         )
         _check_choice(
-            [name for name, is_chosen in chosen.items() if is_chosen], processes, as_json and on is None, fresh
+            [name for name, is_chosen in chosen.items() if is_chosen],
+            processes,
+            as_json and on is None,
+            fresh,
         )
         if on is not None:
             output = output or (repo or "").rpartition("/")[2] or None
         config = _config(recipe, settings or [], base=base, data=data, output=output, seed=seed)
         if on is not None:
-            job.carry_out(
-                config, strategy=strategy and strategy.value, processes=processes, as_json=as_json
-            )
+            job.carry_out(config, strategy=strategy and strategy.value, processes=processes, as_json=as_json)
         elif only_plan:
             _plan(config, as_json)
         elif only_smoke:

@@ -21,7 +21,8 @@ def check_id(repo_id: str) -> None:
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
-        validate_repo_id(repo_id)
+        # Some versions of huggingface_hub let letters beyond ASCII pass.
+        validate_repo_id(repo_id if repo_id.isascii() else "")
     except HFValidationError as error:
         raise HubError(
             "Expected a repo id such as 'me/my-model' (letters, digits, '-', '_' and '.', neither '--' nor '..', at "

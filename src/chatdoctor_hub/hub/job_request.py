@@ -110,7 +110,9 @@ def request_job(
 def _check(flavor: str, timeout: str, secrets: Iterable[str]) -> None:
     faults = []
     if not re.fullmatch(r"[\w.-]+", flavor):
-        faults.append(f"flavor: a machine such as 'a100-large' (`hf jobs hardware` lists them), found {flavor!r}")
+        faults.append(
+            f"flavor: a machine such as 'a100-large' (`hf jobs hardware` lists them), found {flavor!r}"
+        )
     if not _TIMEOUT.fullmatch(timeout):
         faults.append(f"timeout: a number with s, m, h or d, such as '12h', found {timeout!r}")
     # A value would stand in the shell's history; it is not repeated here either.

@@ -155,7 +155,7 @@ def _started(
     session: Session, owner: str, mark: str, script: Path, request: JobRequest, values: dict[str, str]
 ) -> JobInfo:
     def start() -> JobInfo:
-        return session.api.run_uv_job(
+        job: JobInfo = session.api.run_uv_job(
             str(script),
             flavor=request.flavor,
             timeout=request.timeout,
@@ -164,6 +164,7 @@ def _started(
             labels={_LABEL: mark},
             namespace=owner,
         )
+        return job
 
     try:
         return session.once("the job", start)
@@ -179,5 +180,7 @@ def _started(
 def _values(names: Iterable[str], session: Session) -> dict[str, str]:
     found = {name: (session.token if name == TOKEN else os.environ.get(name)) or "" for name in names}
     if missing := [name for name, value in found.items() if not value]:
-        raise ConfigError(f"secrets: expected values in your environment, found none for {', '.join(missing)}; set them.")
+        raise ConfigError(
+            f"secrets: expected values in your environment, found none for {', '.join(missing)}; set them."
+        )
     return found

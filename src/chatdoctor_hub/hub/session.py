@@ -30,9 +30,6 @@ _LONGEST_WAIT = 120.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 # Names, because huggingface_hub 1 is built on httpx and 2 on httpx2.
 _LOST = frozenset({"TimeoutException", "NetworkError", "RemoteProtocolError"})
-# Addresses that huggingface_hub asks six times itself before it gives up (measured, 1.31 and 2.4).
-_REPEATED_THERE = ("/preupload/", "/info/lfs/", "/xet-write-token/", "/xet-read-token/", "/tree/")
-
 Result = TypeVar("Result")
 
 
@@ -122,17 +119,22 @@ def is_lost(error: BaseException | None) -> bool:
 def _may_pass(error: BaseException) -> bool:
     if not is_lost(error) or _asked_wait(error) > _LONGEST_WAIT:
         return False
-    return not any(part in _address(error) for part in _REPEATED_THERE)
+    return not _was_repeated(error)
 
 
-def _address(error: BaseException | None) -> str:
-    """The address that was asked, "" where that is not known."""
+def _was_repeated(error: BaseException) -> bool:
+    """Whether huggingface_hub has tried more than once itself, which it does for some requests.
+
+    Which ones differs between its versions (1.31 asks once for the list of files, 2.4 six times), so it is read off
+    its loop in the traceback. Where that cannot be found the request is made more often, and no harm is done.
+    """
     for cause in _causes(error):
-        try:
-            return str(cause.request.url)  # type: ignore[attr-defined]
-        except (AttributeError, RuntimeError):
-            continue
-    return ""
+        trace = cause.__traceback__
+        while trace is not None:
+            frame, trace = trace.tb_frame, trace.tb_next
+            if frame.f_code.co_name == "_http_backoff_base" and frame.f_locals.get("nb_tries", 0) > 1:
+                return True
+    return False
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
