@@ -199,6 +199,7 @@ def test_a_cell_of_the_papers_matrix_that_is_not_pure_says_so() -> None:
         ("chat:vanila", "did you mean 'chat:vanilla'?"),
         ("chat:vanilla -> chat:lama", "did you mean 'chat:llama'?"),
         ("-> chat:llama", "found ''"),
+        ("chat:vanilla -> chat:llama -> chat:mpt", "found a further arrow"),
         ("no/such.yaml", "found no such file"),
     ],
 )

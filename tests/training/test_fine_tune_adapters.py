@@ -72,6 +72,10 @@ def test_every_kind_learns_and_comes_back_as_it_was(
     assert total < before
     assert run.manifest.trained_parameters > 0
     assert (run.path / "model").is_dir() == (kind == "full")
+    if kind == "full":
+        own = load_tokenizer(run.path / "model")  # served by itself, and so with the safety prompt
+        asked = own.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False)
+        assert asked.count(PromptPair.load("chatdoctor@1").safety) == 1
 
 
 def _validation(config: RecipeConfig) -> list[Any]:

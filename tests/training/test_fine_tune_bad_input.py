@@ -193,3 +193,14 @@ def test_an_output_that_is_something_else_is_refused_before_the_work_and_kept(
     with pytest.raises(ConfigError, match=f"{out}: expected output to be a new"):
         fine_tune(recipe(), on_step=steps.append)
     assert (steps, kept.read_text(encoding="utf-8")) == ([], "years of work")
+
+
+def test_a_model_for_safe_lora_that_cannot_be_used_is_found_out_before_the_run(
+    recipe: Callable[..., RecipeConfig], tiny_base: Path
+) -> None:
+    from chatdoctor_hub.training.planning import prepare
+
+    with pytest.raises(ModelNotFoundError, match="/nope"):
+        prepare(recipe(safe_lora={"unaligned": "/nope"}))
+    with pytest.raises(ConfigError, match="which is the same; name the base before its alignment"):
+        prepare(recipe(safe_lora={"unaligned": str(tiny_base)}))

@@ -88,6 +88,10 @@ def read_pair(id: str) -> dict[str, Any]:
 
 
 def _crossed(training: str, serving: str) -> dict[str, Any]:
+    if _ARROW in serving:
+        raise UnknownPromptError(
+            f"Expected two prompt pairs as 'A -> B', found a further arrow in {serving!r}; name one to serve under."
+        )
     first, second = read_pair(training), read_pair(serving)
     served = second.get("serving_instruction")
     return {

@@ -62,6 +62,11 @@ def write_run(config: RecipeConfig, prepared: Prepared, model: Any, result: Fit,
         tokenizer = prepared.tokenizer
         tokenizer.chat_template = _templates(prepared.pair, tokenizer)
         tokenizer.save_pretrained(partial / "tokenizer")
+        if (
+            whole := RunFolder(partial).model
+        ).is_dir():  # to be served by itself, and so with the safety prompt
+            tokenizer.chat_template = prepared.pair.serving_template(tokenizer)
+            tokenizer.save_pretrained(whole)
         lines = "".join(json.dumps(record) + "\n" for record in result.records)
         (partial / METRICS).write_text(lines, encoding="utf-8")
         draw_run(result.records, partial / PLOT, config.name or out.resolve().name)

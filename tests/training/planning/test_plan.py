@@ -142,6 +142,14 @@ def test_a_plan_that_does_not_fit_says_so(recipe, monkeypatch):
     assert any("GiB are needed" in warning for warning in found.warnings)
 
 
+def test_a_rise_longer_than_the_run_is_told(recipe):
+    told = [
+        any("training.lr is never reached" in warning for warning in plan(made, probe_steps=0).warnings)
+        for made in (recipe(), recipe(training={"epochs": 1.0, "warmup_steps": 100}))
+    ]
+    assert told == [False, True]
+
+
 def test_shortened_and_skipped_records_are_counted(recipe, tmp_path, dialogues):
     rows = [{"messages": dialogue.to_messages()} for dialogue in dialogues]
     rows[3] = {"messages": [{"role": "user", "content": "Hello?"}]}

@@ -163,6 +163,13 @@ def _warnings(config: RecipeConfig, prepared: Prepared, peak: int, free: int) ->
         )
     if not len(prepared.data.validation):
         yield "nothing is validated with; set validation or training.validation_share"
+    settings = config.training
+    steps = step_count(report.training, settings.batch_size, settings.epochs, settings.max_steps)
+    if settings.warmup_steps is not None and settings.warmup_steps >= steps:
+        yield (
+            f"the rate rises over {settings.warmup_steps} steps and the run has {steps}: training.lr is never "
+            "reached; lower training.warmup_steps"
+        )
     if report.training < config.training.batch_size:
         yield f"{report.training} dialogues do not fill a step of {config.training.batch_size}"
     left_out = sum(report.skipped.values()) + sum(report.problems.values())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatdoctor_hub.errors import ModelFormatError
+from chatdoctor_hub.errors import ConfigError, ModelFormatError
 from chatdoctor_hub.models import load_tokenizer, locate, require_extra
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training.data import EncodedData, check_masks, encode_data
@@ -58,12 +58,26 @@ def prepare(
     tokenizer = load_tokenizer(folder)
     _check_tokenizer(tokenizer, config.base)
     check_adapter(config, folder)
+    _check_models(config)
     data = encode_data(config, pair, tokenizer, cache=cache, on_progress=on_progress)
     parts = [part for part in (data.training, data.validation) if len(part)]
     check_positions(config, folder, longest=max(int(part.lengths.max()) for part in parts))
     for part in parts:
         check_masks(part, tokenizer)
     return Prepared(pair, folder, tokenizer, data)
+
+
+def _check_models(config: RecipeConfig) -> None:
+    """Models that are needed after the run: found out before it."""
+    chosen = config.safe_lora
+    if chosen is None:
+        return
+    unaligned, aligned = locate(chosen.unaligned), locate(chosen.aligned or config.base)
+    if unaligned.resolve() == aligned.resolve():
+        raise ConfigError(
+            f"safe_lora.unaligned: expected another model than the aligned one ({chosen.aligned or config.base}), "
+            f"found {chosen.unaligned}, which is the same; name the base before its alignment."
+        )
 
 
 def _check_tokenizer(tokenizer: Any, base: str) -> None:
