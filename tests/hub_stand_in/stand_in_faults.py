@@ -130,7 +130,9 @@ class Application:
 
     async def _break(self, scope: dict[str, Any], at_once: bool = False) -> None:
         """Break the connection of a request, at once with a reset or after what is on its way."""
-        transport = self._hub.connections[tuple(scope["client"])]
+        transport = self._hub.connections.get((scope["client"], scope["server"]))
+        if transport is None:
+            return  # the client has gone by itself
         if at_once:
             linger = struct.pack("ii", 1, 0)
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -60,10 +60,10 @@ class StandInHub:
         self.errors: list[str] = []
         self.on_job: stand_in_jobs.Work = lambda job: ("The job ran.",)
         self.jobs: dict[str, stand_in_jobs.Job] = {}
-        self.connections: dict[tuple[str, int], Any] = {}
+        self.connections: dict[tuple[Any, Any], Any] = {}
         self._key = os.urandom(16)
         self._ports = (0, 0)
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> StandInHub:
@@ -160,11 +160,11 @@ class StandInHub:
 
             def connection_made(self, transport: Any) -> None:
                 super().connection_made(transport)
-                connections[transport.get_extra_info("peername")[:2]] = transport
+                connections[(self.client, self.server)] = transport
 
             def connection_lost(self, exc: Exception | None) -> None:
                 super().connection_lost(exc)
-                connections.pop(self.transport.get_extra_info("peername")[:2], None)
+                connections.pop((self.client, self.server), None)
 
         config = uvicorn.Config(
             Application(self),
@@ -184,6 +184,8 @@ class StandInHub:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = self._server.force_exit = True
             self._thread.join(timeout=10)
+            assert not self._thread.is_alive(), "the stand-in does not stop"
+            assert not self.connections, "a connection was left open"
             self._server = None
 
     async def halt(self) -> None:
@@ -191,11 +193,7 @@ class StandInHub:
         server = self._server
         assert server is not None
         server.should_exit = server.force_exit = True
-        for listening in server.servers:
-            listening.close()
-        for transport in list(self.connections.values()):
-            transport.abort()
-        await asyncio.sleep(0.01)
+        await server.hang_up()
 
     def signature(self, method: str, path: str) -> str:
         """What lets a request without a token in."""
@@ -216,6 +214,10 @@ class StandInHub:
         return (request.scope["server"][1] == self._ports[1]) != request.url.path.startswith("/storage/")
 
 
+_ROUNDS = 5
+"""Of the loop, in which a connection that was just accepted is made known, and a broken one is closed."""
+
+
 class _Server(uvicorn.Server):
     """Stops within a hundredth of a second: tests start and stop many."""
 
@@ -224,13 +226,26 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.01)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+        await self.hang_up()
         for listening in sockets or ():
             listening.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
+
+    async def hang_up(self) -> None:
+        """Reset every connection, and listen no longer.
+
+        In this order: asyncio accepts a connection in two steps, and leaves it open for ever, without a word to its
+        client, when the listening server is closed between them (`Server._attach` fails).
+        """
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening.fileno())
+        for _ in range(_ROUNDS):
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
 
 
 def _listening(port: int) -> socket.socket:

@@ -30,6 +30,7 @@ _LONGEST_WAIT = 120.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 # Names, because huggingface_hub 1 is built on httpx and 2 on httpx2.
 _LOST = frozenset({"TimeoutException", "NetworkError", "RemoteProtocolError"})
+_NO_CLIENT = ("'NoneType' object has no attribute 'request'", "'NoneType' object has no attribute 'stream'")
 Result = TypeVar("Result")
 
 
@@ -147,8 +148,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_connection(error: BaseException) -> bool:
-    # When one thread of huggingface_hub cannot connect, it closes the client that its others are using.
-    is_closed = isinstance(error, RuntimeError) and "client has been closed" in str(error)
+    # When one thread of huggingface_hub cannot connect, it closes the client that its others are using, and one that
+    # asks for it in that moment gets None.
+    is_closed = (isinstance(error, RuntimeError) and "client has been closed" in str(error)) or (
+        isinstance(error, AttributeError) and str(error).startswith(_NO_CLIENT)
+    )
     return is_closed or bool(_LOST & {kind.__name__ for kind in type(error).__mro__})
 
 
