@@ -355,3 +355,22 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").is_symlink()
     assert (state(tmp_path / "real")["a.txt"], (tmp_path / "real.txt").read_text()) == ("one", "one")
+
+
+def test_a_folder_may_be_written_in_pieces(tmp_path: Path) -> None:
+    """What one thread writes inside the folder it is writing need not wait for itself."""
+    out = tmp_path / "run"
+
+    def write() -> None:
+        with replacing_folder(out) as new:
+            fill(new / "model", "one")
+            with replacing_file(new / "model" / "a.txt") as file:
+                file.write_text("two")
+
+    # A process of its own could not be told from a slow one: a thread that waits for itself never ends.
+    writing = threading.Thread(target=write, daemon=True)
+    writing.start()
+    writing.join(timeout=20)
+    assert not writing.is_alive()
+    assert state(out) == {"model/a.txt": "two", "model/sub/b.txt": "one"}
+    assert names(tmp_path) == ["run"]

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from chatdoctor_hub.errors import ChatDoctorError, DataError, DataFormatError, D
 
 __all__ = ["held_folder", "left_aside", "replacing_file", "replacing_folder"]
 
+_OWN = threading.local()
+"""`folders`: those that this thread is writing, and holds."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries written in Rust raise errors without an errno, and shutil one error for many files.
 _FULL_IN_WORDS = re.compile(rf"(?:os error|Errno) (?:{errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\b")
@@ -143,6 +146,7 @@ def _beside(out: str | os.PathLike[str], what: str) -> Iterator[tuple[Path, Path
                 _clear(target)
                 new.mkdir()
                 held.enter_context(_locked(new))
+            held.enter_context(_written_here(new))
             yield new, target
     except ChatDoctorError:
         raise
@@ -219,8 +223,22 @@ def _swap(new: Path, target: Path, own: Collection[str] | None) -> None:
 
 
 @contextmanager
+def _written_here(new: Path) -> Iterator[None]:
+    """Folders that are written inside `new` need not wait for its lock, which this thread has."""
+    before: frozenset[Path] = getattr(_OWN, "folders", frozenset())
+    _OWN.folders = before | {new}
+    try:
+        yield
+    finally:
+        _OWN.folders = before
+
+
+@contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold a folder until the block, or the process, ends; False where that cannot be."""
+    if folder in getattr(_OWN, "folders", ()):
+        yield True
+        return
     held = False
     with ExitStack() as stack:
         with suppress(ImportError, OSError):

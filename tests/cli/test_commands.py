@@ -134,6 +134,6 @@ def test_ctrl_c_leaves_nothing_half_written(environment: dict[str, str], tmp_pat
     time.sleep(0.5)
     working.send_signal(signal.SIGINT)
     _, said = working.communicate(timeout=60)
-    assert working.returncode == 130
+    assert working.returncode == 130, said
     assert "Traceback" not in said
     assert sorted(path.name for path in out.iterdir()) == ["corpus", "knowledge", "steps.json"]

@@ -144,8 +144,13 @@ def test_a_run_from_the_command_to_its_folder(given: list[object], tmp_path: Pat
     assert "I have had a" not in ended.stdout + ended.stderr
 
 
-def test_a_second_run_replaces_the_first(given: list[object], tmp_path: Path) -> None:
+def test_a_finished_run_is_replaced_only_when_told(given: list[object], tmp_path: Path) -> None:
     assert call("train", "default", *given).exit_code == 0
+    made = (tmp_path / "run" / "run.json").read_bytes()
+    again = call("train", "default", *given, "--seed", 3)
+    assert again.exit_code == 2
+    assert "replace it with --fresh" in again.stderr
+    assert (tmp_path / "run" / "run.json").read_bytes() == made
     assert call("train", "default", *given, "--fresh", "--seed", 3).exit_code == 0
     assert RecipeConfig.load(tmp_path / "run" / "recipe.yaml").seed == 3
     assert call("train", tmp_path / "run" / "recipe.yaml", "--output", tmp_path / "again").exit_code == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,19 @@ def test_a_missing_package_names_the_extra() -> None:
     require_extra("json", extra="train")
     with pytest.raises(MissingExtraError, match=r"pip install 'chatdoctor-hub\[train\]'"):
         require_extra("json", "no_such_package", extra="train")
+
+
+def test_ctrl_c_waits_until_a_package_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "interrupted_package.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nWHOLE = [sum(range(10)) for _ in range(10)]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        require_extra("interrupted_package", extra="train")
+    assert len(sys.modules["interrupted_package"].WHOLE) == 10
+    assert signal.getsignal(signal.SIGINT) is before
+    require_extra("interrupted_package", extra="train")
 
 
 def test_the_first_line_of_a_foreign_error() -> None:

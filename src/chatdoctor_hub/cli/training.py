@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -165,11 +166,22 @@ def _smoke(config: RecipeConfig, as_json: bool) -> None:
         TrainingDisplay(Console()).record("Smoke test", record)
 
 
+def _check_unfinished(output: str, fresh: bool) -> None:
+    from chatdoctor_hub.errors import ConfigError
+
+    if Path(output, "run.json").is_file() and not fresh:
+        raise ConfigError(
+            f"output: expected a folder without a finished run, found one in {output}; name another with "
+            "--output, or replace it with --fresh."
+        )
+
+
 def _train(config: RecipeConfig, strategy: _Strategy | None, processes: int, fresh: bool) -> None:
     from chatdoctor_hub.cli.training_display import TrainingDisplay
     from chatdoctor_hub.training import fine_tune
     from chatdoctor_hub.training.launch import launch
 
+    _check_unfinished(config.output, fresh)
     display = TrainingDisplay(Console())
     try:
         with display.progress() as on_step:

@@ -6,17 +6,14 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from chatdoctor_hub.dialogue import Dialogue, Turn
-from chatdoctor_hub.errors import ContextLengthError, ModelFormatError
+from chatdoctor_hub.errors import ContextLengthError
 from chatdoctor_hub.inference.decoding import Row
 from chatdoctor_hub.inference.engine import apply_prompt
 from chatdoctor_hub.inference.types import ChatRequest
-from chatdoctor_hub.prompts import Form, PromptPair, render_with_spans
+from chatdoctor_hub.prompts import FORMS, PromptPair
 from chatdoctor_hub.prompts.rendering import render
 
 __all__ = ["Prompter"]
-
-_FORMS: tuple[Form, ...] = ("serving", "training")
 
 
 class Prompter:
@@ -38,10 +35,10 @@ class Prompter:
     ) -> None:
         self.pair = pair
         self._tokenizer = tokenizer
-        self._templates = {form: pair.template(tokenizer, form) for form in _FORMS}
+        self._templates = {form: pair.template(tokenizer, form) for form in FORMS}
         self._name = name
         self._limit = context_length
-        self._ends = ends | _turn_end(pair, tokenizer)
+        self._ends = ends | pair.ends_of_turns(tokenizer)
         # A tokenizer changes its own state while it encodes.
         self._lock = threading.Lock()
 
@@ -94,27 +91,3 @@ class Prompter:
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
-
-
-def _turn_end(pair: PromptPair, tokenizer: Any) -> frozenset[int]:
-    """The special tokens that the templates put after the doctor's words: what the tuned model learned to say.
-
-    They need not be the tokenizer's end token: many bases end a text with one token and a turn with another.
-    """
-    special = set(tokenizer.all_special_ids) | {
-        number for number, token in tokenizer.added_tokens_decoder.items() if token.special
-    }
-    words = {tokenizer.convert_ids_to_tokens(number): number for number in special}
-    turns = Dialogue((Turn("patient", "Hello"), Turn("doctor", "Hello"))).to_messages()
-    ends = set()
-    for form in _FORMS:
-        messages = pair.render_messages(turns, form)
-        try:
-            text, spans = render_with_spans(messages, pair.template(tokenizer, form), tokenizer)
-        except ModelFormatError:
-            continue
-        rest = text[spans[-1][1] :].lstrip()
-        # The longest, where one token's text begins with another's.
-        fitting = [word for word in words if word and rest.startswith(word)]
-        ends |= {words[max(fitting, key=len)]} if fitting else set()
-    return frozenset(ends)

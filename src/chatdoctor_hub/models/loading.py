@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from chatdoctor_hub.errors import MissingExtraError, ModelFormatError
@@ -17,16 +21,36 @@ __all__ = ["first_line", "load_model", "load_tokenizer", "require_extra", "witho
 
 
 def require_extra(*packages: str, extra: str) -> None:
-    """Make sure that optional packages are there.
+    """Make sure that optional packages are there; Ctrl-C waits until they are loaded.
 
     Raises:
         MissingExtraError: naming the first that is not, and the extra to install.
     """
     for package in packages:
+        if sys.modules.get(package):
+            continue
         try:
-            importlib.import_module(package)
+            with _uninterrupted():
+                importlib.import_module(package)
         except ImportError as error:
             raise MissingExtraError(package, extra) from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C inside comes out when the block ends: torch aborts the process when it falls into its loading."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    arrived: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: arrived.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if arrived:
+            before(*arrived[0])
 
 
 @contextmanager

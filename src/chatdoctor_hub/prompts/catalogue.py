@@ -15,7 +15,7 @@ import yaml
 from chatdoctor_hub.errors import MissingExtraError, PromptError, UnknownPromptError
 from chatdoctor_hub.prompts.shape import Shape
 
-__all__ = ["catalogue", "known_safety_prompts", "read_pair"]
+__all__ = ["catalogue", "is_fixed", "known_safety_prompts", "read_pair"]
 
 _ARROW = "->"
 _FILES = (".yaml", ".yml")
@@ -57,6 +57,11 @@ def known_safety_prompts() -> tuple[str, ...]:
         except MissingExtraError:
             continue
     return tuple(dict.fromkeys(found))
+
+
+def is_fixed(id: str) -> bool:
+    """Whether what `read_pair` gives for this id cannot change: no part of it is a file of one's own."""
+    return not any(part.strip().endswith(_FILES) for part in id.split(_ARROW, 1))
 
 
 def read_pair(id: str) -> dict[str, Any]:

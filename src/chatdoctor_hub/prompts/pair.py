@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub.dialogue import Dialogue
+from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import PromptDigestError, PromptError
 from chatdoctor_hub.prompts.baking import bake
-from chatdoctor_hub.prompts.catalogue import read_pair
+from chatdoctor_hub.prompts.catalogue import is_fixed, read_pair
 from chatdoctor_hub.prompts.messages import merge_system
 from chatdoctor_hub.prompts.rendering import (
+    FORMS,
     Form,
     Span,
+    end_of_turn,
     render,
     render_with_spans,
     takes_system_role,
@@ -81,8 +83,7 @@ class PromptPair:
             MissingExtraError: for a prompt that transformers has, without it.
         """
         id = str(id)
-        # A file may change; what ships with the package does not.
-        return cls(**read_pair(id)) if ".y" in id else _load(id)
+        return _load(id) if is_fixed(id) else cls(**read_pair(id))
 
     @property
     def training_text(self) -> str:
@@ -197,6 +198,19 @@ class PromptPair:
             takes_system_role=takes_system_role(own, tokenizer),
             shape=self.serving_shape,
         )
+
+    def ends_of_turns(self, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+        """The special tokens that the templates of both forms put after the doctor's words.
+
+        They are what a tuned model learns to say, and need not be the tokenizer's end token: many bases end a
+        text with one token and a turn with another.
+        """
+        turns = Dialogue((Turn("patient", "Hello"), Turn("doctor", "Hello"))).to_messages()
+        found = (
+            end_of_turn(self.render_messages(turns, form), self.template(tokenizer, form), tokenizer)
+            for form in FORMS
+        )
+        return frozenset(token for token in found if token is not None)
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able record that `from_record` reads back and checks."""

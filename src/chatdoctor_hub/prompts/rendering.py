@@ -14,9 +14,19 @@ from chatdoctor_hub.prompts.messages import fold_system
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Form", "Span", "render", "render_with_spans", "takes_system_role", "template_of"]
+__all__ = [
+    "FORMS",
+    "Form",
+    "Span",
+    "end_of_turn",
+    "render",
+    "render_with_spans",
+    "takes_system_role",
+    "template_of",
+]
 
 Form = Literal["serving", "training"]
+FORMS: tuple[Form, ...] = ("training", "serving")
 Span = tuple[int, int]
 Apply = Callable[[list[dict[str, Any]], bool], str]
 
@@ -166,3 +176,21 @@ def render_with_spans(
 def _speaks(message: Mapping[str, Any]) -> bool:
     """Not so an assistant's message that only calls tools."""
     return message.get("role") == "assistant" and bool(message.get("content"))
+
+
+def end_of_turn(
+    messages: Sequence[Mapping[str, Any]], template: str, tokenizer: PreTrainedTokenizerBase
+) -> int | None:
+    """The special token that a template puts after the last doctor's turn; None where it puts none."""
+    special = set(tokenizer.all_special_ids) | {
+        number for number, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    words = {str(tokenizer.convert_ids_to_tokens(number)): number for number in special}
+    try:
+        text, spans = render_with_spans(messages, template, tokenizer)
+    except ModelFormatError:
+        return None
+    rest = text[spans[-1][1] :].lstrip()
+    # The longest, where one token's text begins with another's.
+    fitting = [word for word in words if word and rest.startswith(word)]
+    return words[max(fitting, key=len)] if fitting else None

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatdoctor_hub.folders import replacing_folder
-from chatdoctor_hub.models import digest_of
-from chatdoctor_hub.prompts import Form, PromptPair
+from chatdoctor_hub.prompts import FORMS, PromptPair
 from chatdoctor_hub.training.planning import Prepared
 from chatdoctor_hub.training.recipe import RecipeConfig
 from chatdoctor_hub.training.run import Fit, draw_run
@@ -29,6 +28,7 @@ from chatdoctor_hub.training.weights import (
     count_parameters,
     merge_adapter,
     project_safe_lora,
+    save_serving_tokenizer,
     save_trained,
     write_gguf,
 )
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["write_run"]
-
-_FORMS: tuple[Form, ...] = ("training", "serving")
 
 
 def write_run(config: RecipeConfig, prepared: Prepared, model: Any, result: Fit, processes: int) -> RunFolder:
@@ -62,11 +60,8 @@ def write_run(config: RecipeConfig, prepared: Prepared, model: Any, result: Fit,
         tokenizer = prepared.tokenizer
         tokenizer.chat_template = _templates(prepared.pair, tokenizer)
         tokenizer.save_pretrained(partial / "tokenizer")
-        if (
-            whole := RunFolder(partial).model
-        ).is_dir():  # to be served by itself, and so with the safety prompt
-            tokenizer.chat_template = prepared.pair.serving_template(tokenizer)
-            tokenizer.save_pretrained(whole)
+        if config.adapter.kind == "full":
+            save_serving_tokenizer(tokenizer, prepared.pair, RunFolder(partial).model)
         lines = "".join(json.dumps(record) + "\n" for record in result.records)
         (partial / METRICS).write_text(lines, encoding="utf-8")
         draw_run(result.records, partial / PLOT, config.name or out.resolve().name)
@@ -78,7 +73,7 @@ def write_run(config: RecipeConfig, prepared: Prepared, model: Any, result: Fit,
 
 def _templates(pair: PromptPair, tokenizer: PreTrainedTokenizerBase) -> str | dict[str, str]:
     """The template of the training form; beside it that of the serving form, if it is another."""
-    training, serving = (pair.template(tokenizer, form) for form in _FORMS)
+    training, serving = (pair.template(tokenizer, form) for form in FORMS)
     return training if serving == training else {"default": serving, "training": training}
 
 
@@ -95,21 +90,16 @@ def _after(config: RecipeConfig, prepared: Prepared, folder: Path) -> dict[str, 
     wanted = config.after
     if not (wanted.merge or wanted.gguf):
         return done
-    # In a folder of their own: `folder` is locked as long as it is written, by its own process too.
-    apart = folder / "after"
-    weights, file = apart / run.merged.name, apart / GGUF
-    if config.adapter.kind == "full":
-        weights = run.model
-    else:
+    weights = run.model
+    if config.adapter.kind != "full":
+        weights = run.merged
         report = merge_adapter(prepared.folder, run.adapter, run.tokenizer, prepared.pair, weights)
         done["merge"] = report.to_record()
     if wanted.gguf:
-        made = write_gguf(weights, run.tokenizer, prepared.pair, file, wanted.gguf)
+        made = write_gguf(weights, run.tokenizer, prepared.pair, folder / GGUF, wanted.gguf)
         done["gguf"] = {**made.to_record(), "path": GGUF}
-        file.rename(folder / GGUF)
-    if wanted.merge:
-        weights.rename(run.merged)
-    shutil.rmtree(apart)
+    if not wanted.merge and weights == run.merged:
+        shutil.rmtree(weights)
     return done
 
 
@@ -123,7 +113,7 @@ def _manifest(
         base=BaseRecord(
             id=config.base,
             path=str(prepared.folder),
-            digest=digest_of(prepared.folder),
+            digest=prepared.base_digest,
             parameters=total if config.adapter.kind == "full" else total - trained,
             model_type=str(model.config.model_type),
         ),

@@ -12,7 +12,7 @@ from typing import Any
 
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.folders import held_folder
-from chatdoctor_hub.models import digest_of, require_extra, without_bars
+from chatdoctor_hub.models import require_extra, without_bars
 from chatdoctor_hub.training.passes import precision_for
 from chatdoctor_hub.training.planning import Prepared, prepare
 from chatdoctor_hub.training.recipe import RecipeConfig
@@ -124,7 +124,7 @@ def _key(config: RecipeConfig, prepared: Prepared) -> str:
     told = config.model_dump(
         mode="json", exclude={"output", "after", "safe_lora", "name", "source", "deviations"}
     )
-    parts = [told, prepared.data.report.digest, digest_of(prepared.folder), prepared.pair.sha256]
+    parts = [told, prepared.data.report.digest, prepared.base_digest, prepared.pair.sha256]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

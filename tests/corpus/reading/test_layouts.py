@@ -18,6 +18,24 @@ PAIR = [("patient", ASK), ("doctor", ANSWER)]
 LONG = [*PAIR, ("patient", "Thanks."), ("doctor", "Get well.")]
 
 RECORDS: dict[str, tuple[Any, list[tuple[str, str]]]] = {
+    "alpaca, LLaMA-Factory's columns": (
+        {
+            "instruction": "Thanks.",
+            "input": "",
+            "output": "Get well.",
+            "system": "Be kind.",
+            "history": [[ASK, ANSWER]],
+        },
+        [("system", "Be kind."), *LONG],
+    ),
+    "alpaca, a question and more after a history": (
+        {"instruction": "Thanks.", "input": "Bye.", "output": "Get well.", "history": [[ASK, ANSWER]]},
+        [*PAIR, ("patient", "Thanks.\nBye."), ("doctor", "Get well.")],
+    ),
+    "alpaca, a system text before the task": (
+        {"instruction": "Answer.", "input": ASK, "output": ANSWER, "system": "Be kind.", "history": None},
+        [("system", "Be kind.\n\nAnswer."), *PAIR],
+    ),
     "sharegpt": (
         {
             "conversations": [

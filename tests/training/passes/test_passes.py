@@ -9,7 +9,8 @@ import pytest
 
 from chatdoctor_hub.training import TrainingConfig, fit, held_out_loss
 from chatdoctor_hub.training.data.encoding import Encoded
-from chatdoctor_hub.training.passes.flat import attention_by_dialogue, flatten, logits_of, loss_of, takes_flat
+from chatdoctor_hub.training.passes.flat import attention_by_dialogue, flatten, logits_of, takes_flat
+from chatdoctor_hub.training.passes.padded import pad
 
 FLAT = ["llama", "qwen2", "gpt2", "opt"]
 LENGTHS = (5, 23, 2, 17, 40)
@@ -61,6 +62,15 @@ def test_flat_and_padded_gradients_are_equal(
     for name, gradient in padded.items():
         assert (flat[name] - gradient).abs().max() < 1e-5, name
     assert max(gradient.abs().max() for gradient in padded.values()) > 1e-3
+
+
+def loss_of(model: Any, samples: Sequence[Encoded], *, flat: bool) -> tuple[Any, int]:
+    """Sum of the negative log-likelihoods of the learned tokens, and how many they are."""
+    import torch
+
+    batch = flatten(samples) if flat else pad(samples)
+    loss = torch.nn.functional.cross_entropy(logits_of(model, batch).float(), batch.targets, reduction="sum")
+    return loss, int((batch.targets != -100).sum())
 
 
 def _gradients(model: Any, samples: Sequence[Encoded], *, flat: bool) -> tuple[float, int, dict[str, Any]]:

@@ -10,8 +10,8 @@ pytest.importorskip("peft")
 
 from chatdoctor_hub.errors import ConfigError, TrainingError
 from chatdoctor_hub.training.planning import prepare, smoke, trial
-from chatdoctor_hub.training.planning.trials import extremes
 from chatdoctor_hub.training.recipe import LoraAdapter
+from chatdoctor_hub.training.run import extremes
 
 
 def files_of(folder):

@@ -51,6 +51,7 @@ def test_merged_weights_say_what_base_and_adapter_say(
         found = loaded(input_ids=ids).logits.float()
         base = load_model(Path(run.manifest.base.path), torch.float32)(input_ids=ids).logits
     assert (found - expected).norm() < 0.1 * (base - expected).norm()
+    assert not report.note
     assert report.exact.update < 1e-4
     assert 0 < report.saved.update < 0.1
     assert report.dtype == "bfloat16"
@@ -142,6 +143,13 @@ def test_a_merge_that_is_off_is_not_kept(
         merge_run(run, out)
     assert (out / "model.safetensors").read_bytes() == good
     assert sorted(path.name for path in tmp_path.iterdir()) == ["merged", "run"]
+
+
+def test_a_tuning_that_rounding_eats_is_told(finished: Callable[..., Any], tmp_path: Path) -> None:
+    faint, _ = finished(size=1e-4, r=4, alpha=8)
+    report = merge_run(faint.path, tmp_path / "faint")
+    assert report.saved.update > 0.5
+    assert "serve the adapter as it is" in report.note
 
 
 def test_an_adapter_that_gets_lost_is_found_out(

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 from chatdoctor_hub.errors import ConfigError, ModelFormatError  # noqa: E402
 from chatdoctor_hub.models import load_model, load_tokenizer  # noqa: E402
 from chatdoctor_hub.training import RecipeConfig  # noqa: E402
-from chatdoctor_hub.training.weights import count_parameters, load_tunable, save_trained  # noqa: E402
+from chatdoctor_hub.training.weights import check_adapter, count_parameters, load_tunable, save_trained  # noqa: E402
 
 Recipe = Callable[..., RecipeConfig]
 KINDS: dict[str, dict[str, Any]] = {
@@ -176,6 +176,6 @@ def test_a_base_whose_files_are_not_whole(recipe: Recipe, tiny_base: Path, tmp_p
     tokenizer.add_tokens([f"word{number}" for number in range(700)])
     tokenizer.save_pretrained(base)
     with pytest.raises(ModelFormatError, match="the tokenizer belongs to another model"):
-        load_tunable(recipe(base=base), base, torch.float32, "cpu")
+        check_adapter(recipe(base=base), base, load_tokenizer(base))
     with pytest.raises(ConfigError, match=r"training\.quantization: expected 'none' on a machine without"):
         load_tunable(recipe(training={"quantization": "4bit"}), tiny_base, torch.float32, "cpu")

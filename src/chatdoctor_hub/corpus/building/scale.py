@@ -20,6 +20,7 @@ The tests run it under the local executor; the others take the same lists.
 from __future__ import annotations
 
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ def corpus_pipelines(config: CorpusConfig) -> CorpusPipelines:
     return steps
 
 
-class _Step:
+class _Step(ABC):
     """A step of a datatrove pipeline, which may be any callable that has statistics."""
 
     _does = ""
@@ -82,8 +83,9 @@ class _Step:
         with self.stats.time_stats:
             _told_without_words(lambda: self._work(rank, world_size))
 
+    @abstractmethod
     def _work(self, rank: int, world_size: int) -> None:
-        raise NotImplementedError
+        """The task's share."""
 
 
 class PartsStep(_Step):

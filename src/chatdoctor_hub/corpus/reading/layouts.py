@@ -63,7 +63,33 @@ class Layout:
 
 
 def _alpaca(record: Mapping[str, Any], repairs: set[str], _: str) -> Turns:
-    return _asked_and_answered(record, ("instruction", "input", "output"), repairs)
+    """Alpaca's record; also with the `system` and `history` that LLaMA-Factory adds."""
+    before = _history(record, repairs)
+    system = repair_words(text_of(record, "system"), repairs) if "system" in record else ""
+    if before:
+        # After turns of a conversation the instruction is no task any more, but what is said next.
+        said_next = "\n".join(text for key in ("instruction", "input") if (text := text_of(record, key)))
+        asked = repair_question(said_next, repairs)
+        turns = [*before, *([("patient", asked)] if asked else []), *_answered(record, "output", repairs)]
+    else:
+        turns = _asked_and_answered(record, ("instruction", "input", "output"), repairs)
+    if not system:
+        return turns
+    task = [text for role, text in turns if role == "system"]
+    return [("system", "\n\n".join([system, *task])), *(turn for turn in turns if turn[0] != "system")]
+
+
+def _history(record: Mapping[str, Any], repairs: set[str]) -> Turns:
+    rounds = record.get("history") or []
+    if not isinstance(rounds, list):
+        raise UnusableRecordError(f"expected a list in 'history', found {json_kind(rounds)}")
+    turns: Turns = []
+    for number, pair in enumerate(rounds, start=1):
+        if not isinstance(pair, list) or [type(text) for text in pair] != [str, str]:
+            raise UnusableRecordError(f"expected question and answer as round {number} of 'history'")
+        asked = repair_question(pair[0], repairs)
+        turns += [*([("patient", asked)] if asked else []), *repair_answer(pair[1], repairs)]
+    return turns
 
 
 def _orca(record: Mapping[str, Any], repairs: set[str], _: str) -> Turns:
@@ -207,7 +233,13 @@ LAYOUTS = (
         "orca", (("question",), ("response",)), _orca, "system_prompt, question, response", ("system_prompt",)
     ),
     Layout("qa", (("question",), ("answer",)), _pair("question", "answer"), "question, answer"),
-    Layout("alpaca", (("instruction", "input", "output"),), _alpaca, "instruction, input, output"),
+    Layout(
+        "alpaca",
+        (("instruction", "input", "output"),),
+        _alpaca,
+        "instruction, input, output",
+        ("system", "history"),
+    ),
 )
 _LIST = Layout("list", (), _bare_list, "a list of sentences")
 

@@ -17,7 +17,6 @@ from chatdoctor_hub.training.passes.flat import (
     Flat,
     flatten,
     logits_of,
-    loss_of,
     puts_tokens_before,
     takes_flat,
 )
@@ -57,7 +56,6 @@ __all__ = [
     "kept_memory",
     "learned_in",
     "logits_of",
-    "loss_of",
     "micro_batches",
     "one_thread_each",
     "pad",

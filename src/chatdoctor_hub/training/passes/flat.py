@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from chatdoctor_hub.training.data.encoded import Encoded
 from chatdoctor_hub.training.passes.attention import attention_by_dialogue
-from chatdoctor_hub.training.passes.padded import Padded, pad, padded_logits
+from chatdoctor_hub.training.passes.padded import Padded, padded_logits
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Flat", "flatten", "logits_of", "loss_of", "puts_tokens_before", "takes_flat"]
+__all__ = ["Flat", "flatten", "logits_of", "puts_tokens_before", "takes_flat"]
 
 _UNLEARNED = -100
 # Matrix products of a size seen before start faster and reuse their memory.
@@ -105,22 +105,6 @@ def logits_of(model: Any, batch: Flat | Padded, *, kept: bool = False) -> torch.
     )
     logits: torch.Tensor = output.logits[0]
     return logits
-
-
-def loss_of(model: Any, samples: Sequence[Encoded], *, flat: bool) -> tuple[torch.Tensor, int]:
-    """Sum of the negative log-likelihoods (nats) of the learned tokens, and how many they are.
-
-    Args:
-        model: any causal language model.
-        samples: the micro-batch.
-        flat: end to end (needs `takes_flat`); else padded on the right, by the model's own attention.
-    """
-    import torch
-
-    batch = flatten(samples, model.device) if flat else pad(samples, model.device)
-    logits, targets = logits_of(model, batch), batch.targets
-    loss = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-    return loss, int((targets != _UNLEARNED).sum())
 
 
 def takes_flat(model: Any, samples: Sequence[Encoded]) -> bool:

@@ -5,7 +5,7 @@ from chatdoctor_hub.training.planning.lengths import histogram, share_if_padded
 from chatdoctor_hub.training.planning.planner import plan
 from chatdoctor_hub.training.planning.prepared import Prepared, prepare
 from chatdoctor_hub.training.planning.smoke_run import SmokeReport, smoke
-from chatdoctor_hub.training.planning.trials import Trial, device_of_runs, extremes, trial
+from chatdoctor_hub.training.planning.trials import Trial, device_of_runs, trial
 from chatdoctor_hub.training.planning.tuning_plan import TuningPlan
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "budget_of",
     "device_of_runs",
     "empty_model",
-    "extremes",
     "histogram",
     "plan",
     "prepare",

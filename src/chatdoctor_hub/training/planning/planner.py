@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ from chatdoctor_hub.training.passes import free_memory, micro_batches
 from chatdoctor_hub.training.planning.footprint import budget_of
 from chatdoctor_hub.training.planning.lengths import histogram, share_if_padded
 from chatdoctor_hub.training.planning.prepared import Prepared, prepare
-from chatdoctor_hub.training.planning.trials import device_of_runs, extremes, trial
+from chatdoctor_hub.training.planning.trials import device_of_runs, trial
 from chatdoctor_hub.training.planning.tuning_plan import TuningPlan
 from chatdoctor_hub.training.recipe import RecipeConfig
-from chatdoctor_hub.training.run.schedule import step_count, steps
+from chatdoctor_hub.training.run import extremes, step_count, steps
 from chatdoctor_hub.training.weights import count_parameters
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def plan(
     tried = _try(config, prepared, probe_steps) if probe_steps > 0 else _Tried()
     trained, total = count_parameters(config, prepared.folder)
     machine = _on_the_machine(config, prepared, device, tried)
+    figures = _of_the_data(config, prepared, tried.tokens_a_second)
     return TuningPlan(
         base=config.base,
         output=config.output,
@@ -70,9 +71,9 @@ def plan(
         trained_parameters=trained,
         parameters=total,
         free_bytes=free,
-        warnings=tuple(_warnings(config, prepared, machine["peak_bytes"], free)),
+        warnings=tuple(_warnings(config, prepared, figures["steps"], machine["peak_bytes"], free)),
         preview=preview(prepared.data.training[0], prepared.tokenizer),
-        **_of_the_data(config, prepared, tried.tokens_a_second),
+        **figures,
         **machine,
     )
 
@@ -154,7 +155,7 @@ def _seconds(config: RecipeConfig, prepared: Prepared, tokens: float, pace: floa
     return (tokens + _FORWARD * validated) / pace
 
 
-def _warnings(config: RecipeConfig, prepared: Prepared, peak: int, free: int) -> Any:
+def _warnings(config: RecipeConfig, prepared: Prepared, steps: int, peak: int, free: int) -> Iterator[str]:
     report = prepared.data.report
     if peak > free:
         yield (
@@ -163,11 +164,10 @@ def _warnings(config: RecipeConfig, prepared: Prepared, peak: int, free: int) ->
         )
     if not len(prepared.data.validation):
         yield "nothing is validated with; set validation or training.validation_share"
-    settings = config.training
-    steps = step_count(report.training, settings.batch_size, settings.epochs, settings.max_steps)
-    if settings.warmup_steps is not None and settings.warmup_steps >= steps:
+    rise = config.training.warmup_steps
+    if rise is not None and rise >= steps:
         yield (
-            f"the rate rises over {settings.warmup_steps} steps and the run has {steps}: training.lr is never "
+            f"the rate rises over {rise} steps and the run has {steps}: training.lr is never "
             "reached; lower training.warmup_steps"
         )
     if report.training < config.training.batch_size:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from chatdoctor_hub.errors import ConfigError, ModelFormatError
-from chatdoctor_hub.models import load_tokenizer, locate, require_extra
+from chatdoctor_hub.models import digest_of, load_tokenizer, locate, require_extra
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training.data import EncodedData, check_masks, encode_data
 from chatdoctor_hub.training.recipe import RecipeConfig
@@ -32,6 +33,11 @@ class Prepared:
     folder: Path
     tokenizer: Any
     data: EncodedData
+
+    @cached_property
+    def base_digest(self) -> str:
+        """sha256 (hex) of the base's files; gigabytes are read for it, once."""
+        return digest_of(self.folder)
 
 
 def prepare(
@@ -57,7 +63,7 @@ def prepare(
     folder = locate(config.base)
     tokenizer = load_tokenizer(folder)
     _check_tokenizer(tokenizer, config.base)
-    check_adapter(config, folder)
+    check_adapter(config, folder, tokenizer)
     _check_models(config)
     data = encode_data(config, pair, tokenizer, cache=cache, on_progress=on_progress)
     parts = [part for part in (data.training, data.validation) if len(part)]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from chatdoctor_hub.training.data import Encoded
 from chatdoctor_hub.training.planning.footprint import budget_of
 from chatdoctor_hub.training.planning.prepared import prepare
-from chatdoctor_hub.training.planning.trials import device_of_runs, extremes, trial
+from chatdoctor_hub.training.planning.trials import device_of_runs, trial
 from chatdoctor_hub.training.recipe import RecipeConfig
+from chatdoctor_hub.training.run import extremes
 
 if TYPE_CHECKING:
     import torch

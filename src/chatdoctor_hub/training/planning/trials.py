@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chatdoctor_hub.errors import TrainingError
 from chatdoctor_hub.training.data import Encoded
@@ -19,7 +19,7 @@ from chatdoctor_hub.training.weights import Anchor, load_tunable
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Trial", "device_of_runs", "extremes", "trial"]
+__all__ = ["Trial", "device_of_runs", "trial"]
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,3 @@ def device_of_runs() -> torch.device:
 
     device: torch.device = PartialState().device
     return device
-
-
-def extremes(samples: Any) -> list[Encoded]:
-    """The longest and the shortest of encoded dialogues, which `Passes` is tried on."""
-    lengths: Any = samples.lengths
-    return [samples[int(lengths.argmax())], samples[int(lengths.argmin())]]

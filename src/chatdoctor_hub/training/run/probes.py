@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from itertools import chain, zip_longest
 from typing import Any
 
-from chatdoctor_hub.dialogue import Dialogue, Turn
 from chatdoctor_hub.errors import ContextLengthError
 from chatdoctor_hub.models import require_extra
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.safety import SafetyRequest, benign_requests, harmful_requests, is_refusal
-from chatdoctor_hub.training.data.encoding import encode
 from chatdoctor_hub.training.recipe import ProbeConfig
 
 __all__ = ["Prober"]
@@ -51,7 +49,7 @@ class Prober:
         self._attention = getattr(model.config, "_attn_implementation", None)
         asked = [*harmful[: self._count], *harmless[: self._count]]
         self._prompts = [_encoded(request, pair, tokenizer) for request in asked]
-        self._ends = _ends(pair, tokenizer)
+        self._ends = sorted(pair.ends_of_turns(tokenizer) | {int(tokenizer.eos_token_id)})
         self._room = _room(model, max(map(len, self._prompts)), probes.max_tokens)
 
     def __call__(self) -> dict[str, float]:
@@ -121,7 +119,7 @@ class Prober:
             no_repeat_ngram_size=0,
             use_cache=True,
             pad_token_id=padding,
-            eos_token_id=list(self._ends),
+            eos_token_id=self._ends,
         )
         device = self._model.device
         written = self._model.generate(
@@ -170,16 +168,6 @@ def _spread(requests: Sequence[SafetyRequest]) -> list[SafetyRequest]:
 def _encoded(request: SafetyRequest, pair: PromptPair, tokenizer: Any) -> list[int]:
     text = pair.render_prompt([{"role": "user", "content": request.text}], tokenizer)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-
-def _ends(pair: PromptPair, tokenizer: Any) -> tuple[int, ...]:
-    """The token that the template puts after the doctor's words, and the one that ends a text."""
-    turns = Dialogue((Turn("patient", "Hello"), Turn("doctor", "Hello")))
-    sample = encode([turns], pair, tokenizer, 1 << 20).samples[0]
-    learned = [
-        int(token) for token, is_learned in zip(sample.ids, sample.labelled, strict=True) if is_learned
-    ]
-    return tuple(dict.fromkeys((learned[-1], int(tokenizer.eos_token_id))))
 
 
 def _room(model: Any, longest: int, wanted: int) -> int:

@@ -8,7 +8,7 @@ from chatdoctor_hub.training.weights.checking import check_adapter, check_positi
 from chatdoctor_hub.training.weights.gguf_export import GgufReport, export_gguf, write_gguf
 from chatdoctor_hub.training.weights.merging import MergeReport, merge_adapter, merge_run
 from chatdoctor_hub.training.weights.safe_lora import SafeLoraReport, project_safe_lora
-from chatdoctor_hub.training.weights.saving import save_trained
+from chatdoctor_hub.training.weights.saving import save_serving_tokenizer, save_trained
 from chatdoctor_hub.training.weights.tunable import load_tunable
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "merge_adapter",
     "merge_run",
     "project_safe_lora",
+    "save_serving_tokenizer",
     "save_trained",
     "write_gguf",
 ]

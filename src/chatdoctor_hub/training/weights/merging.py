@@ -22,7 +22,7 @@ from chatdoctor_hub.models import (
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training.run_folder import RunFolder, RunManifest
 from chatdoctor_hub.training.weights.agreement import Agreement, agreement_of, logits_on, probe_ids
-from chatdoctor_hub.training.weights.saving import stored_dtype, write_model
+from chatdoctor_hub.training.weights.saving import save_serving_tokenizer, stored_dtype, write_model
 from chatdoctor_hub.training.weights.stored import StoredWeights
 
 __all__ = ["MergeReport", "base_of", "merge_adapter", "merge_run"]
@@ -31,6 +31,7 @@ __all__ = ["MergeReport", "base_of", "merge_adapter", "merge_run"]
 _TOLERANCES = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
 # Of `update`, before anything is rounded; what is smaller than float32's own noise is let pass.
 _OF_UPDATE, _NOISE = 1e-2, 1e-5
+_HALF_LOST = 0.5  # of `update`, as it is written: said in the note
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,16 @@ def merge_adapter(
         write_model(merged, merged.state_dict(), new, dtype)
         _check_written(merged, new, dtype, out)
         del model, merged
-        _write_tokenizer(words, pair, new)
+        save_serving_tokenizer(words, pair, new)
         saved = agreement_of(logits_on(load_model(new, dtype), probes), expected, untuned)
         name = str(dtype).removeprefix("torch.")
         _check(saved, name, out)
+    if saved.update > _HALF_LOST:
+        lost = (
+            f"Rounding to {name} changes the logits {saved.update:.2g} times as much as the tuning did: serve the "
+            "adapter as it is, or tune for longer."
+        )
+        note = " ".join(part for part in (note, lost) if part)
     tolerances = {"exact": _TOLERANCES["float32"], "saved": _TOLERANCES[name]}
     return MergeReport(name, exact, saved, tolerances, note)
 
@@ -216,12 +223,6 @@ def _off(out: Path, wanted: str, found: str) -> ModelFormatError:
     )
 
 
-def _write_tokenizer(tokenizer: Any, pair: PromptPair, out: Path) -> None:
-    """What is merged is meant to be served, and so carries the safety prompt (PTST)."""
-    tokenizer.chat_template = pair.serving_template(tokenizer)
-    tokenizer.save_pretrained(out)
-
-
 @without_bars()
 def _copy(model: Path, tokenizer: Path, pair: PromptPair, out: Path) -> MergeReport:
     dtype = stored_dtype(model)
@@ -230,7 +231,7 @@ def _copy(model: Path, tokenizer: Path, pair: PromptPair, out: Path) -> MergeRep
     with replacing_folder(out, what="merged model", marker="config.json") as new:
         for file in sorted(model.iterdir()):
             shutil.copy2(file, new)
-        _write_tokenizer(words, pair, new)
+        save_serving_tokenizer(words, pair, new)
         whole = logits_on(load_model(model, dtype), probes)
         same = agreement_of(logits_on(load_model(new, dtype), probes), whole, whole)
         _check(same, "float32", out)

@@ -9,11 +9,12 @@ from typing import Any
 
 from chatdoctor_hub.errors import ModelFormatError
 from chatdoctor_hub.models import locate, without_bars
+from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.training.recipe import RecipeConfig
 from chatdoctor_hub.training.weights.pissa import PissaStart, on_the_original_base
 from chatdoctor_hub.training.weights.stored import StoredWeights
 
-__all__ = ["save_trained", "stored_dtype", "write_model"]
+__all__ = ["save_serving_tokenizer", "save_trained", "stored_dtype", "write_model"]
 
 
 def save_trained(model: Any, config: RecipeConfig, out: Path) -> None:
@@ -54,6 +55,18 @@ def write_model(model: Any, state: dict[str, Any], out: Path, dtype: Any) -> Non
     config.pop("torch_dtype", None)
     config["dtype"] = str(dtype).removeprefix("torch.")
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def save_serving_tokenizer(tokenizer: Any, pair: PromptPair, out: Path) -> None:
+    """Write a tokenizer beside a whole model, which is meant to be served and so carries the safety prompt (PTST).
+
+    Args:
+        tokenizer: its chat template becomes the serving one.
+        pair: whose serving form is baked in.
+        out: the model's folder.
+    """
+    tokenizer.chat_template = pair.serving_template(tokenizer)
+    tokenizer.save_pretrained(out)
 
 
 def stored_dtype(folder: Path) -> Any:

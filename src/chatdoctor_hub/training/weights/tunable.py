@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub.models import load_model, load_tokenizer, without_bars
+from chatdoctor_hub.models import load_model, without_bars
 from chatdoctor_hub.training.recipe import RecipeConfig
-from chatdoctor_hub.training.weights.checking import check_vocabulary
 from chatdoctor_hub.training.weights.methods import attach
 from chatdoctor_hub.training.weights.pissa import PissaStart
 from chatdoctor_hub.training.weights.quantized import load_quantized
@@ -34,7 +33,7 @@ def load_tunable(config: RecipeConfig, folder: Path, dtype: torch.dtype, device:
 
     Raises:
         ConfigError: when the adapter does not suit the base, or the base cannot be quantized here.
-        ModelFormatError: when the base is not whole, or its tokenizer another's.
+        ModelFormatError: when the base is not whole.
     """
     import torch
 
@@ -43,7 +42,6 @@ def load_tunable(config: RecipeConfig, folder: Path, dtype: torch.dtype, device:
         model = load_quantized(config, folder, dtype, device)
     else:
         model = load_model(folder, torch.float32 if is_full else dtype)
-    check_vocabulary(model, load_tokenizer(folder), config.base)
     if is_full:
         return model.requires_grad_(True).to(device)
     with torch.random.fork_rng():
