@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import time
@@ -30,9 +31,14 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """huggingface_hub tries again at once where it would wait for seconds."""
+    """huggingface_hub tries again at once where it would wait for seconds.
+
+    It makes a new client after each connection that it did not get, and a client reads all certificate authorities,
+    which nobody asks for here.
+    """
     from huggingface_hub.utils import _http
 
+    monkeypatch.setattr("ssl.SSLContext.load_verify_locations", lambda *places, **more: None)
     monkeypatch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None}))
 
 
@@ -124,6 +130,14 @@ def corpus(tmp_path: Path) -> Path:
         "problems": (),
     }
     return Corpus.write(tmp_path / "dialogues", split(talks), licence="cc0-1.0", **record).path
+
+
+@pytest.fixture
+def checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that does not change is checked once, for proofs that publish it a hundred times."""
+    from chatdoctor_hub.release import check_folder
+
+    monkeypatch.setattr("chatdoctor_hub.hub.contents.check_folder", functools.cache(check_folder))
 
 
 @pytest.fixture

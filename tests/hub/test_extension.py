@@ -98,26 +98,28 @@ def test_arguments_and_exit_status_come_through(home: Path) -> None:
     assert "no such run" in wrong.stderr
 
 
-@pytest.mark.parametrize("way", ["file", "variable"])
-def test_the_token_of_hf_is_that_of_the_extension(home: Path, hub: StandInHub, slim: Path, way: str) -> None:
+def test_the_token_of_hf_is_that_of_the_extension(home: Path, hub: StandInHub, slim: Path) -> None:
+    """Without one it is refused; `hf auth login` leaves one in a file; HF_TOKEN goes before that."""
     token = hub.token("me")
     publish(slim, "me/tiny", endpoint=hub.url, token=token)
     assert hub.repo("me/tiny").private
     install_extension()
-    asked = ("chatdoctor", "fetch", "me/tiny", "--out", "fetched")
     settings = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
-    refused = hf(home, *asked, **settings)
-    assert refused.returncode == 2
-    assert not (home / "fetched").exists()
-    if way == "file":
-        (home / "hf").mkdir(exist_ok=True)
-        (home / "hf/token").write_text(token)
-        settings["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
-    else:
-        settings["HF_TOKEN"] = token
-    done = hf(home, *asked, **settings)
-    assert done.returncode == 0, done.stderr
-    assert (home / "fetched/chatdoctor.json").read_bytes() == (slim / "chatdoctor.json").read_bytes()
+    (home / "hf").mkdir(exist_ok=True)
+    for way in ("none", "file", "variable"):
+        kept = home / "hf/token"
+        if way == "file":
+            kept.write_text(token)
+            settings["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "0"
+        elif way == "variable":
+            kept.write_text(hub.token("stranger"))
+            settings["HF_TOKEN"] = token
+        done = hf(home, "chatdoctor", "fetch", "me/tiny", "--out", way, **settings)
+        assert done.returncode == (2 if way == "none" else 0), done.stderr
+        if way == "none":
+            assert not (home / way).exists()
+        else:
+            assert (home / way / "chatdoctor.json").read_bytes() == (slim / "chatdoctor.json").read_bytes()
 
 
 def test_hf_asks_no_code_host_for_it(home: Path) -> None:

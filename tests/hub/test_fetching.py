@@ -266,6 +266,9 @@ def run(hub: StandInHub, token: str, code: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.parametrize(
+    "hub_in_both_modes", ["xet", pytest.param("lfs", marks=pytest.mark.slow)], indirect=True
+)
 def test_chat_by_the_hubs_id(hub_in_both_modes: StandInHub, release: Path) -> None:
     token = hub_in_both_modes.token("me")
     publish(release, "me/tiny", tag="v1", endpoint=hub_in_both_modes.url, token=token)

@@ -125,9 +125,10 @@ def second_time(folder: Path, tmp_path: Path, xet: bool = False) -> Proof:
 MAKERS = {"the first": first_time, "an update": second_time}
 
 
+@pytest.mark.usefixtures("at_once", "checked_once")
 @pytest.mark.parametrize("which", MAKERS)
 def test_one_fault_at_every_request(
-    which: str, slim: Path, tmp_path: Path, at_once: list[float], monkeypatch: pytest.MonkeyPatch
+    which: str, slim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each request meets one kind of fault, and each kind several requests; the slow proof does all pairs."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
@@ -141,6 +142,7 @@ def test_one_fault_at_every_request(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("at_once", "checked_once")
 @pytest.mark.parametrize("mode", ["lfs", "xet"])
 @pytest.mark.parametrize("which", MAKERS)
 @pytest.mark.parametrize("name", FAULTS)
@@ -150,7 +152,6 @@ def test_every_fault_at_every_request(
     mode: str,
     slim: Path,
     tmp_path: Path,
-    at_once: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if mode == "xet":

@@ -36,7 +36,26 @@ def failing(times: int, error: Exception) -> SimpleNamespace:
     return made
 
 
-@pytest.mark.parametrize("error", [NetworkError(), StatusError(503), StatusError(429), StatusError(408)])
+def without_client() -> Exception:
+    """What a thread of huggingface_hub meets when another one closes their client."""
+    client = None
+    try:
+        client.request("GET", "http://127.0.0.1:1")  # type: ignore[attr-defined]
+    except AttributeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NetworkError(),
+        StatusError(503),
+        StatusError(429),
+        StatusError(408),
+        RuntimeError("Cannot send a request, as the client has been closed."),
+        without_client(),
+    ],
+)
 def test_what_passes_is_tried_again(error: Exception, at_once: list[float]) -> None:
     made = failing(4, error)
     assert Session("http://127.0.0.1:1").ask("x", made.call) == "done"

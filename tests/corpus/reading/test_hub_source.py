@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_stand_in import COMMIT, StandIn, serving
+from dataset_host import COMMIT, StandIn, serving
 
 from chatdoctor_hub.corpus.reading import SourceConfig, read_dialogues, stream_dialogues
 from chatdoctor_hub.corpus.reading.hub_files import find_on_hub
