@@ -5,92 +5,38 @@ Messages are in the Hub's format: `{"role": "system" | "user" | "assistant" | "t
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from chatdoctor_hub.errors import ConfigError
+from chatdoctor_hub.inference.calls import InvalidToolCall, ToolCall, ToolCallDelta
+from chatdoctor_hub.inference.sampling import Sampling, is_whole
 
-__all__ = ["ChatDelta", "ChatReply", "ChatRequest", "EngineInfo", "FinishReason", "Form", "Sampling", "Usage"]
+__all__ = [
+    "ChatDelta",
+    "ChatReply",
+    "ChatRequest",
+    "EngineInfo",
+    "FinishReason",
+    "Form",
+    "InvalidToolCall",
+    "Overflow",
+    "Sampling",
+    "TokenLogprob",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+]
 
 Form = Literal["serving", "training"]
 """With the safety prompt ("serving", the default everywhere) or without it ("training", for measurements)."""
 
-FinishReason = Literal["stop", "length"]
-"""The model ended its turn or met a stop string ("stop"), or ran out of tokens ("length")."""
+FinishReason = Literal["stop", "length", "tool_calls"]
+"""The model ended its turn or met a stop string ("stop"), ran out of tokens ("length"), or calls tools."""
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen, and when to stop.
-
-    The order is that of transformers: repetition penalty, temperature, top k, top p.
-
-    Args:
-        temperature: 0 takes the likeliest token each time (greedy); above 0 draws, the flatter the higher.
-        top_p: draw from the likeliest tokens that together hold this probability; above 0, at most 1.
-        top_k: draw from this many likeliest tokens; 0 means all.
-        repetition_penalty: divides the scores of tokens seen before, in prompt or answer (CTRL,
-            arXiv 1909.05858); 1 means none.
-        max_tokens: the longest answer, in tokens; cut further where the model's context ends.
-        stop: the answer ends before the first of these strings; one string or several.
-        seed: makes drawn answers repeatable, whatever else is in the batch; None draws afresh each time.
-
-    Raises:
-        ConfigError: listing every setting that is out of range.
-    """
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-    max_tokens: int = 256
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        stop: Any = self.stop
-        if stop is None or isinstance(stop, str):
-            object.__setattr__(self, "stop", (stop,) if stop is not None else ())
-        elif isinstance(stop, Sequence):
-            object.__setattr__(self, "stop", tuple(stop))
-        faults = [
-            f"{name} must be {allowed}, found {getattr(self, name)!r}"
-            for name, allowed, good in (
-                ("temperature", "a number of at least 0 (0 = greedy)", _number(self.temperature, least=0)),
-                ("top_p", "a number above 0 and at most 1", _number(self.top_p, above=0, most=1)),
-                ("top_k", "a whole number of at least 0 (0 = all)", _whole(self.top_k, 0)),
-                (
-                    "repetition_penalty",
-                    "a number above 0 (1 = none)",
-                    _number(self.repetition_penalty, above=0),
-                ),
-                ("max_tokens", "a whole number of at least 1", _whole(self.max_tokens, 1)),
-                ("seed", "None or a whole number from 0 to 2**63 - 1", self.seed is None or _seed(self.seed)),
-            )
-            if not good
-        ]
-        if not isinstance(self.stop, tuple) or not all(isinstance(s, str) and s for s in self.stop):
-            faults.append("stop must be strings that are not empty")
-        if faults:
-            raise ConfigError(f"Expected settings for sampling that are in range: {'; '.join(faults)}.")
-
-
-def _number(
-    value: Any, *, least: float | None = None, above: float | None = None, most: float = math.inf
-) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return False
-    return (least is None or value >= least) and (above is None or value > above) and value <= most
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _seed(value: Any) -> bool:
-    return _whole(value, 0) and value < 2**63
+Overflow = Literal["error", "drop_oldest"]
+"""A prompt that does not fit is refused, or shortened by its oldest whole turns: never the prompt, never the newest."""
 
 
 @dataclass(frozen=True)
@@ -101,22 +47,81 @@ class ChatRequest:
         messages: the conversation so far, without any prompt of ours: the engine applies the prompt pair.
         sampling: how to choose the tokens.
         form: "serving" (with the safety prompt) or "training" (without, to measure what it does).
+        tools: what the model may call, in the form of OpenAI and of chat templates:
+            `{"type": "function", "function": {"name": …, "description": …, "parameters": JSON schema}}`.
+        tool_choice: "auto" (as the model sees fit), "none", "required" (at least one), or a tool's name.
+        response_schema: JSON schema that the text of the answer is to satisfy; {} for any JSON object.
+        adapter: which of the engine's adapters answers; None for its default.
+        logprobs: how many likely alternatives to report for each token; None for no log-probabilities at all.
+        overflow: what to do with a prompt that does not fit.
 
     Raises:
-        ConfigError: for another form.
+        ConfigError: for another form, tools without a name or of the same name, a choice that is no tool, tools
+            together with a schema, or numbers out of range.
     """
 
     messages: tuple[Mapping[str, Any], ...]
     sampling: Sampling = field(default_factory=Sampling)
     form: Form = "serving"
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str = "auto"
+    response_schema: Mapping[str, Any] | None = None
+    adapter: str | None = None
+    logprobs: int | None = None
+    overflow: Overflow = "error"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "messages", tuple(self.messages))
+        object.__setattr__(self, "tools", tuple(self.tools))
+        self._check_tools()
         if self.form not in get_args(Form):
             raise ConfigError(
                 f"Expected the form of a request to be one of {', '.join(get_args(Form))}, found "
                 f"{self.form!r}; use 'serving' unless the effect of the safety prompt is what you measure."
             )
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """The names of the tools, in their order."""
+        return tuple(str(tool["function"]["name"]) for tool in self.tools)
+
+    def _check_tools(self) -> None:
+        faults = []
+        for number, tool in enumerate(self.tools):
+            function = tool.get("function") if isinstance(tool, Mapping) else None
+            if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+                faults.append(f"tool {number} must have function.name")
+        names = () if faults else self.tool_names
+        faults += [
+            f"the tool {name!r} is given twice" for name in sorted({n for n in names if names.count(n) > 1})
+        ]
+        if not faults and self.tool_choice not in ("auto", "none", *(("required", *names) if names else ())):
+            faults.append(
+                f"tool_choice must be auto, none, required or one of {list(names)}, found {self.tool_choice!r}"
+            )
+        if self.tools and self.response_schema is not None and self.tool_choice != "none":
+            faults.append("either tools or a response schema, found both")
+        if self.logprobs is not None and not (is_whole(self.logprobs, 0) and self.logprobs <= 20):
+            faults.append(f"logprobs must be None or from 0 to 20, found {self.logprobs!r}")
+        if self.overflow not in get_args(Overflow):
+            faults.append(f"overflow must be one of {', '.join(get_args(Overflow))}, found {self.overflow!r}")
+        if faults:
+            raise ConfigError(f"Expected a request that can be answered: {'; '.join(faults)}.")
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """How likely a token of the answer was.
+
+    Args:
+        token: its text.
+        logprob: natural logarithm of its probability.
+        top: the likeliest tokens in its place, with theirs.
+    """
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,12 +151,20 @@ class ChatReply:
         finish_reason: "stop" or "length".
         usage: tokens read and written.
         model: the name of the model that answered.
+        tool_calls: what the model wants called, in order.
+        invalid_tool_calls: what cannot be read as a call.
+        reasoning: what the model thought before it answered, where it and its template tell.
+        logprobs: one a token, where they were asked for.
     """
 
     text: str
     finish_reason: FinishReason
     usage: Usage
     model: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
+    reasoning: str = ""
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,11 +175,17 @@ class ChatDelta:
         text: the new characters; never half a character, and empty in the last piece.
         finish_reason: set in the last piece only.
         usage: set in the last piece only.
+        reasoning: the new characters of what it thinks.
+        tool_calls: new pieces of calls.
+        logprobs: of the tokens of this piece, where they were asked for.
     """
 
     text: str
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True)
