@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from chatdoctor_hub.knowledge import Disease as Disease
     from chatdoctor_hub.knowledge import DiseaseTable as DiseaseTable
     from chatdoctor_hub.langchain import ChatDoctor as ChatDoctor
+    from chatdoctor_hub.langchain import chat_model as chat_model
     from chatdoctor_hub.prompts import PromptPair as PromptPair
 
 _HOMES = {
@@ -43,9 +44,19 @@ _HOMES = {
     "DiseaseTable": "chatdoctor_hub.knowledge",
     "PromptPair": "chatdoctor_hub.prompts",
     "Turn": "chatdoctor_hub.dialogue",
+    "chat_model": "chatdoctor_hub.langchain",
 }
 
-__all__ = ["ChatDoctor", "Dialogue", "Disease", "DiseaseTable", "PromptPair", "Turn", "__version__"]
+__all__ = [
+    "ChatDoctor",
+    "Dialogue",
+    "Disease",
+    "DiseaseTable",
+    "PromptPair",
+    "Turn",
+    "__version__",
+    "chat_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,15 @@
     │   ├── DownloadError          (ValueError)          what was downloaded is not what the Hub says it has
     │   └── PublishError           (ValueError)          a folder that may not go up, or not to everybody
     ├── GenerationError            (RuntimeError)        a model could not answer
-    │   └── ContextLengthError     (ValueError)          the prompt does not fit the model's context
+    │   ├── ContextLengthError     (ValueError)          the prompt does not fit the model's context
+    │   └── EndpointError                                 a server that answers for a model is of no use
+    │       ├── EndpointConnectionError (ConnectionError)   it cannot be reached, or the line broke
+    │       ├── EndpointTimeoutError (TimeoutError)         it took longer than it may
+    │       ├── EndpointAccessError (PermissionError)       no token, or one without the rights
+    │       ├── EndpointRequestError (ValueError)           it refuses the request as it is
+    │       ├── EndpointNotFoundError (LookupError)         no chat server there, or no such model
+    │       ├── EndpointBusyError (BlockingIOError)         it has too much to do (429, 503)
+    │       └── EndpointServerError (OSError)               it failed, or its answer cannot be read
     ├── TrainingError              (RuntimeError)        a tuning run cannot go on; what was good is kept
     ├── MissingExtraError          (ImportError)         an optional dependency is not installed
     └── DiskSpaceError             (OSError)             too little room to finish what was asked
@@ -43,6 +51,14 @@ __all__ = [
     "DataNotFoundError",
     "DiskSpaceError",
     "DownloadError",
+    "EndpointAccessError",
+    "EndpointBusyError",
+    "EndpointConnectionError",
+    "EndpointError",
+    "EndpointNotFoundError",
+    "EndpointRequestError",
+    "EndpointServerError",
+    "EndpointTimeoutError",
     "GenerationError",
     "HubAccessError",
     "HubConflictError",
@@ -168,6 +184,52 @@ class GenerationError(ChatDoctorError, RuntimeError):
 
 class ContextLengthError(GenerationError, ValueError):
     """The prompt and the room for the answer do not fit the model's context."""
+
+
+class EndpointError(GenerationError):
+    """A server that answers for a model could not be used."""
+
+    # `status` is that of its answer, None where there was none; `retry_after` the seconds it asks to wait;
+    # `text_so_far` what the model had written when a stream broke off, which is not part of the message.
+    def __init__(
+        self,
+        *message: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        text_so_far: str = "",
+    ) -> None:
+        super().__init__(*message)
+        self.status = status
+        self.retry_after = retry_after
+        self.text_so_far = text_so_far
+
+
+class EndpointConnectionError(EndpointError, ConnectionError):
+    """The server cannot be reached, or the connection broke; the same call may do later."""
+
+
+class EndpointTimeoutError(EndpointError, TimeoutError):
+    """The server took longer than it may."""
+
+
+class EndpointAccessError(EndpointError, PermissionError):
+    """There is no token for the server, or it lacks the rights."""
+
+
+class EndpointRequestError(EndpointError, ValueError):
+    """The server refuses the request as it is; repeating it is of no use."""
+
+
+class EndpointNotFoundError(EndpointError, LookupError):
+    """There is no chat server at the address, or it has no model or adapter of that name."""
+
+
+class EndpointBusyError(EndpointError, BlockingIOError):
+    """The server has too much to do; the same call may do later."""
+
+
+class EndpointServerError(EndpointError, OSError):
+    """The server failed, or what it answered cannot be read."""
 
 
 class TrainingError(ChatDoctorError, RuntimeError):

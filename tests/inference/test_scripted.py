@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from chatdoctor_hub.errors import ConfigError, DataFormatError, GenerationError
-from chatdoctor_hub.inference import ChatRequest, Sampling, ScriptedEngine, Usage
+from chatdoctor_hub.errors import ConfigError, ContextLengthError, DataFormatError, GenerationError
+from chatdoctor_hub.inference import (
+    ChatReply,
+    ChatRequest,
+    InvalidToolCall,
+    Sampling,
+    ScriptedEngine,
+    ToolCall,
+    Usage,
+)
 from chatdoctor_hub.prompts import PromptPair
 
 PAIR = PromptPair.load("chatdoctor@1")
@@ -113,3 +122,82 @@ def test_needs_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Calls, thoughts and whole replies
+
+TOOL = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
+CALL = ToolCall("lookup", {"name": "gout"}, "call-1")
+
+
+def asking(**settings):
+    return ChatRequest(({"role": "user", "content": "My knee hurts."},), **settings)
+
+
+def test_a_call_for_an_answer_whole_and_in_pieces():
+    engine = ScriptedEngine([CALL, (CALL,), CALL, "Rest."])
+    request = asking(tools=(TOOL,))
+    for _ in range(2):
+        reply = engine.generate(request)
+        assert (reply.text, reply.tool_calls, reply.finish_reason) == ("", (CALL,), "tool_calls")
+    pieces = [piece for delta in engine.stream(request) for piece in delta.tool_calls]
+    assert (pieces[0].id, pieces[0].name) == ("call-1", "lookup")
+    assert {piece.index for piece in pieces} == {0}
+    assert "".join(piece.arguments for piece in pieces) == '{"name": "gout"}'
+    assert len(pieces) > 2
+    assert engine.generate(request).finish_reason == "stop"
+
+
+def test_a_whole_reply_is_kept():
+    broken = InvalidToolCall("{", "no JSON", "lookup", "call-2")
+    given = ChatReply(
+        "I look.", "tool_calls", Usage(5, 9), "x", (CALL,), (broken,), reasoning="Gout?", refusal=""
+    )
+    engine = ScriptedEngine(given)
+    reply = engine.generate(asking(tools=(TOOL,)))
+    assert reply == replace(given, model="scripted")
+    deltas = list(engine.stream(asking(tools=(TOOL,))))
+    assert "".join(delta.reasoning for delta in deltas) == "Gout?"
+    assert {piece.index for delta in deltas for piece in delta.tool_calls} == {0, 1}
+    assert (deltas[-1].finish_reason, deltas[-1].usage) == ("tool_calls", Usage(5, 9))
+
+
+@pytest.mark.parametrize(
+    ("reply", "settings", "says"),
+    [
+        ("Rest.", {"tools": (TOOL,), "tool_choice": "required"}, "to call a tool"),
+        ("Rest.", {"tools": (TOOL,), "tool_choice": "lookup"}, "to call 'lookup'"),
+        (CALL, {"tools": (TOOL,), "tool_choice": "none"}, "no tool may be called"),
+        (CALL, {}, "no tool may be called"),
+        ("Rest.", {"response_schema": {}}, "to be JSON"),
+    ],
+)
+def test_a_script_that_a_model_could_not_have_followed(reply, settings, says):
+    with pytest.raises(GenerationError, match=says):
+        ScriptedEngine(reply).generate(asking(**settings))
+
+
+def test_adapters_and_likely_tokens():
+    engine = ScriptedEngine("Rest well.", adapters=["triage"])
+    assert engine.generate(asking(adapter="triage")).model == "triage"
+    with pytest.raises(ConfigError, match="found 'other'"):
+        engine.generate(asking(adapter="other"))
+    assert [token.token for token in engine.generate(asking(logprobs=0)).logprobs] == ["Rest", " well."]
+    assert len(engine.calls) == 2
+
+
+def test_a_prompt_that_does_not_fit():
+    words = len(PAIR.serving_text.split())
+    engine = ScriptedEngine("Rest.", context_length=words + 6)
+    talk = [{"role": role, "content": "My knee hurts."} for role in ("user", "assistant", "user")]
+    with pytest.raises(ContextLengthError, match=f"less than {words + 6} tokens, found {words + 9}"):
+        engine.generate(ChatRequest(tuple(talk)))
+    engine.generate(ChatRequest(tuple(talk), overflow="drop_oldest"))
+    assert [message["role"] for message in engine.calls[0].messages] == ["system", "user"]
+
+
+def test_tools_and_forms_are_counted():
+    engine = ScriptedEngine("Rest.")
+    plain = engine.count_tokens(ask().messages)
+    assert engine.count_tokens(ask().messages, [TOOL]) > plain
+    assert engine.count_tokens(ask().messages, form="training") < plain

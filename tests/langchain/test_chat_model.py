@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
@@ -74,6 +74,8 @@ def test_settings_reach_the_engine_from_constructor_and_call(script):
         top_p=0.9,
         top_k=5,
         repetition_penalty=1.1,
+        frequency_penalty=0.2,
+        presence_penalty=0.1,
         max_tokens=7,
         stop="x",
         seed=3,
@@ -82,9 +84,9 @@ def test_settings_reach_the_engine_from_constructor_and_call(script):
     llm.invoke("Hello", stop=["a", "b"], temperature=0, seed=4, max_tokens=9)
     llm.bind(top_k=1).invoke("Hello")
     assert [call.sampling for call in script.calls] == [
-        Sampling(0.7, 0.9, 5, 1.1, 7, ("x",), 3),
-        Sampling(0.0, 0.9, 5, 1.1, 9, ("a", "b"), 4),
-        Sampling(0.7, 0.9, 1, 1.1, 7, ("x",), 3),
+        Sampling(0.7, 0.9, 5, 1.1, 0.2, 0.1, 7, ("x",), 3),
+        Sampling(0.0, 0.9, 5, 1.1, 0.2, 0.1, 9, ("a", "b"), 4),
+        Sampling(0.7, 0.9, 1, 1.1, 0.2, 0.1, 7, ("x",), 3),
     ]
 
 
@@ -127,15 +129,23 @@ async def test_the_safety_prompt_is_there_once_on_every_path(scripted, script, w
     [
         ({"model": "x", "temprature": 1}, "'temprature': did you mean 'temperature'?"),
         ({"model": "x", "max_token": 1}, "did you mean 'max_tokens'?"),
-        ({"model": "x", "timeout": 3, "quux": 1}, "'quux': leave it out"),
-        ({"model": "x", "timeout": 3}, "there is no server to reach"),
+        ({"model": "x", "quux": 1}, "'quux': leave it out"),
+        ({"model": "x", "timeout": 0}, "timeout: Input should be greater than 0"),
+        ({"model": "x", "max_new_tokens": 3}, "did you mean 'max_tokens'?"),
+        ({"model": "x", "prompt": "chatdoctor@1"}, "did you mean 'safety'?"),
+        ({"model": "x", "dialect": "tgi"}, "dialect to be for a model that runs elsewhere"),
+        ({"base_url": "http://localhost:1", "device": "cpu"}, "device to be left to the server"),
+        ({"model": "hf:org/name", "dtype": "float32"}, "dtype to be left to the server"),
+        ({"model": "x", "safety": 3}, "safety to be a prompt's id"),
+        ({"model": "x", "top_logprobs": 2, "logprobs": False}, "top_logprobs together with logprobs"),
         ({"model": "x", "temperature": -1, "top_p": 3}, "top_p must be"),
         ({"model": "x", "max_tokens": 0}, "max_tokens must be a whole number of at least 1"),
         ({"model": "x", "max_tokens": "many"}, "max_tokens: Input should be a valid integer"),
         ({}, "found neither"),
         ({"model": "x", "engine": ScriptedEngine("x")}, "found both"),
         ({"engine": "tiny"}, "instance of Engine"),
-        ({"engine": ScriptedEngine("x"), "prompt": "chatdoctor@1"}, "prompt to be the engine's own"),
+        ({"engine": ScriptedEngine("x"), "safety": "chatdoctor@1"}, "safety to be the engine's own"),
+        ({"engine": ScriptedEngine("x"), "timeout": 3}, "timeout to be the engine's own"),
     ],
 )
 def test_wrong_arguments(settings, says):
@@ -149,8 +159,8 @@ def test_wrong_arguments(settings, says):
     ("given", "says"),
     [
         ({"temprature": 1}, "did you mean 'temperature'?"),
-        ({"tools": []}, "calls no tools"),
-        ({"model": "another"}, "make another ChatDoctor"),
+        ({"model": "another"}, "found 'another'"),
+        ({"functions": []}, "did you mean 'tools'?"),
         ({"max_tokens": 0}, "at least 1"),
     ],
 )
@@ -161,20 +171,15 @@ def test_wrong_arguments_of_a_call(scripted, script, given, says):
     assert scripted.invoke("Hello", model="scripted").content
 
 
-def test_tools_and_schemas_are_not_pretended(scripted):
-    with pytest.raises(NotImplementedError):
-        scripted.bind_tools([])
-    with pytest.raises(NotImplementedError):
-        scripted.with_structured_output({"title": "x", "type": "object", "properties": {}})
-    with pytest.raises(ConfigError, match="does not call tools"):
-        scripted.get_num_tokens_from_messages([HumanMessage("x")], tools=[{"name": "f"}])
-
-
 def test_messages_that_are_no_conversation(scripted):
     with pytest.raises(DataFormatError):
         scripted.invoke([])
     with pytest.raises(DataFormatError, match="besides the system message"):
         scripted.invoke([SystemMessage("Be brief.")])
+    with pytest.raises(DataFormatError, match="message 1 \\(tool\\) to answer a call"):
+        scripted.invoke([HumanMessage("Hi"), ToolMessage("gout", tool_call_id="1")])
+    with pytest.raises(DataFormatError, match="'doctor'"):
+        scripted.invoke([ChatMessage("Hi", role="doctor")])
     with pytest.raises(DataFormatError, match="'image_url'"):
         scripted.invoke([HumanMessage([{"type": "image_url", "image_url": {"url": "x"}}])])
 
@@ -311,11 +316,14 @@ def test_cached_answers_belong_to_one_model_prompt_and_sampling(model_folder, tm
             {"stop": ["x"]},
             {"seed": 1},
             {"dtype": "bfloat16"},
-            {"prompt": PromptPair("other@1", "Answer.", "Be safe.", "")},
-            {"prompt": PromptPair("other@1", "Answer.", "Be safer.", "")},
+            {"safety": PromptPair("other@1", "Answer.", "Be safe.", "")},
+            {"safety": PromptPair("other@1", "Answer.", "Be safer.", "")},
+            {"safety": None},
+            {"adapter": "other"},
+            {"output_version": "v1"},
         )
     }
-    assert len(keys) == 8
+    assert len(keys) == 11
 
 
 def test_the_key_of_a_cached_answer_is_the_same_before_and_after_loading(model_folder):
@@ -335,7 +343,11 @@ def test_traces_name_provider_model_and_prompt(scripted):
         "ls_temperature": 0.5,
         "ls_max_tokens": 256,
         "ls_stop": ["x"],
+        "ls_prompt": "chatdoctor@1",
+        "ls_prompt_form": "serving",
+        "ls_serving_sha256": PAIR.serving_sha256,
     }
+    assert scripted._get_ls_params(model="other")["ls_model_name"] == "other"
     assert scripted._llm_type == "chatdoctor"
     described = scripted.asdict()
     assert (described["_type"], described["model"], described["prompt"]) == (

@@ -38,7 +38,7 @@ def test_the_chat_model_alone_loads_nothing_of_knowledge():
     code = "import json, sys; from chatdoctor_hub import ChatDoctor; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = json.loads(done.stdout)
-    assert "chatdoctor_hub.langchain.chat_model" in loaded
+    assert "chatdoctor_hub.langchain.chat_doctor" in loaded
     unwanted = (
         "chatdoctor_hub.knowledge",
         "chatdoctor_hub.langchain.knowledge",

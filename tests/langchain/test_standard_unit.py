@@ -1,4 +1,4 @@
-"""LangChain's own suite for chat models, for what this one claims: text, no tools, no schemas."""
+"""LangChain's own suite for chat models, with everything that this one claims."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from chatdoctor_hub.langchain import ChatDoctor
 
 
 class TestChatDoctorStandard(ChatModelUnitTests):
+    """A model in this process."""
+
     @property
     def chat_model_class(self) -> type[ChatDoctor]:
         return ChatDoctor
@@ -23,14 +25,37 @@ class TestChatDoctorStandard(ChatModelUnitTests):
         return {"model": "org/model"}
 
     @property
-    def standard_chat_model_params(self) -> dict[str, Any]:
-        # A model in this process has no time-out, retries or key; the class refuses them.
-        return {"temperature": 0, "max_tokens": 100, "stop": []}
+    def has_tool_calling(self) -> bool:
+        return True
 
     @property
-    def has_tool_calling(self) -> bool:
-        return False
+    def has_tool_choice(self) -> bool:
+        return True
 
     @property
     def has_structured_output(self) -> bool:
-        return False
+        return True
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def returns_usage_metadata(self) -> bool:
+        return True
+
+    @property
+    def supports_model_override(self) -> bool:
+        return True
+
+    @property
+    def model_override_value(self) -> str:
+        return "adapter"
+
+
+class TestChatDoctorOfAServerStandard(TestChatDoctorStandard):
+    """A model that a server runs."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "org/model", "base_url": "http://127.0.0.1:9"}

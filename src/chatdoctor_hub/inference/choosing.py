@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from chatdoctor_hub.inference.types import Sampling
@@ -18,7 +18,9 @@ class Chooser:
 
     A drawn row takes one random number a token from a generator of its own and turns it into a token by
     the inverse of the cumulative distribution over the sorted tokens, so its draws do not depend on what
-    other rows do. The settings mean what they mean in transformers' `generate`.
+    other rows do. The settings mean what they mean in transformers' `generate`; frequency and presence
+    penalties, which it does not have, mean what they mean in OpenAI's API: they count what was written, not
+    the prompt, and come after the repetition penalty.
 
     Args:
         samplings: one a row.
@@ -43,6 +45,9 @@ class Chooser:
             self._seen = torch.zeros(len(prompts), vocabulary, dtype=torch.bool, device=device)
             for row, prompt in enumerate(prompts):
                 self._seen[row, torch.tensor(list(prompt), device=device)] = True
+        self._written: torch.Tensor | None = None
+        if any(sampling.frequency_penalty or sampling.presence_penalty for sampling in samplings):
+            self._written = torch.zeros(len(prompts), vocabulary, dtype=torch.float32, device=device)
         self._settle(device)
 
     def _settle(self, device: torch.device) -> None:
@@ -59,6 +64,8 @@ class Chooser:
         self._top_p = column([self._samplings[row].top_p for row in drawn])
         self._top_k = column([self._samplings[row].top_k or float("inf") for row in drawn])
         self._penalty = column([sampling.repetition_penalty for sampling in self._samplings])
+        self._each = column([sampling.frequency_penalty for sampling in self._samplings])
+        self._once = column([sampling.presence_penalty for sampling in self._samplings])
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows only, in this order."""
@@ -66,25 +73,37 @@ class Chooser:
         self._generators = [self._generators[row] for row in rows]
         if self._seen is not None:
             self._seen = self._seen[list(rows)]
+        if self._written is not None:
+            self._written = self._written[list(rows)]
         self._settle(self._penalty.device)
 
-    def choose(self, logits: torch.Tensor) -> list[int]:
+    def choose(
+        self, logits: torch.Tensor, settle: Callable[[list[int]], list[int]] | None = None
+    ) -> list[int]:
         """The next token of each row.
 
         Args:
-            logits: scores, (rows, vocabulary), float32.
+            logits: scores, (rows, vocabulary), float32; -inf for what may not be written.
+            settle: turns the tokens that were chosen into those to write.
         """
         import torch
 
         if self._seen is not None:
             less = torch.where(logits > 0, logits / self._penalty, logits * self._penalty)
             logits = torch.where(self._seen, less, logits)
+        if self._written is not None:
+            logits = logits - self._each * self._written - self._once * (self._written > 0)
         tokens = logits.argmax(dim=-1)
         if len(self._drawn):
             tokens[self._drawn] = self._draw(logits[self._drawn])
-        if self._seen is not None:
-            self._seen[torch.arange(len(tokens), device=tokens.device), tokens] = True
         chosen: list[int] = tokens.tolist()
+        if settle is not None:
+            chosen = settle(chosen)
+        rows = range(len(chosen))
+        if self._seen is not None:
+            self._seen[rows, chosen] = True
+        if self._written is not None:
+            self._written[rows, chosen] += 1
         return chosen
 
     def _draw(self, logits: torch.Tensor) -> torch.Tensor:

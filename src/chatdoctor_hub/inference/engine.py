@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 from chatdoctor_hub.errors import DataFormatError
-from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo
+from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo, Form
 from chatdoctor_hub.prompts import PromptPair
 
 __all__ = ["Engine", "apply_prompt", "as_pair", "check_messages"]
@@ -79,8 +79,14 @@ class Engine(Protocol):
         """`stream`, without blocking the event loop."""
         ...
 
-    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
-        """Tokens of the prompt these messages become, in the serving form."""
+    def count_tokens(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        form: Form = "serving",
+    ) -> int:
+        """Tokens of the prompt that these messages and tools become, in the given form."""
         ...
 
     def describe(self) -> EngineInfo:

@@ -14,7 +14,7 @@ from chatdoctor_hub.inference.engine import as_pair
 from chatdoctor_hub.inference.loading import load_parts, pick_device, pick_dtype, resolve_parts
 from chatdoctor_hub.inference.prompting import Prompter
 from chatdoctor_hub.inference.traits import check_generates, context_length_of, end_tokens_of
-from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo
+from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo, Form
 from chatdoctor_hub.models import first_line, require_extra
 from chatdoctor_hub.prompts import PromptPair
 
@@ -126,9 +126,16 @@ class LocalEngine:
         """What this engine is and runs on."""
         return self._info
 
-    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
-        """Tokens of the prompt these messages become, in the serving form."""
-        return len(self._prompter.encode(ChatRequest(messages=tuple(messages))))
+    def count_tokens(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        form: Form = "serving",
+    ) -> int:
+        """Tokens of the prompt that these messages and tools become, in the given form."""
+        request = ChatRequest(messages=tuple(messages), tools=tuple(tools), form=form)
+        return len(self._prompter.encode(request))
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text as it stands, without any prompt or template."""
@@ -167,10 +174,10 @@ class LocalEngine:
 
     def _pieces(self, row: Row, decoder: Decoder) -> Generator[ChatDelta, None, None]:
         while decoder.active:
-            for _, text in self._step(decoder):
-                if text:
-                    yield ChatDelta(text)
-        yield ChatDelta("", row.finish_reason, row.usage)
+            for _, delta in self._step(decoder):
+                if delta.text or delta.reasoning or delta.tool_calls:
+                    yield delta
+        yield row.last_delta()
 
     async def agenerate(self, request: ChatRequest) -> ChatReply:
         """`generate`, each token in a worker thread; cancelling stops at the next token."""
@@ -205,10 +212,10 @@ class LocalEngine:
         row = await asyncio.to_thread(self._row, request)
         decoder = self._decoder([row])
         while decoder.active:
-            for _, text in await asyncio.to_thread(self._step, decoder):
-                if text:
-                    yield ChatDelta(text)
-        yield ChatDelta("", row.finish_reason, row.usage)
+            for _, delta in await asyncio.to_thread(self._step, decoder):
+                if delta.text or delta.reasoning or delta.tool_calls:
+                    yield delta
+        yield row.last_delta()
 
     def close(self) -> None:
         """Let go of the model; generations under way fail at their next token."""
@@ -230,6 +237,11 @@ class LocalEngine:
 
     def _row(self, request: ChatRequest) -> Row:
         self._check_open()
+        if request.adapter is not None:
+            raise ConfigError(
+                f"{self._info.model}: expected no adapter by name, since this engine has only what it was made "
+                f"with, found {request.adapter!r}; leave it out."
+            )
         return self._prompter.row(request)
 
     def _batches(self, work: Sequence[Row | Exception]) -> Iterator[list[Row]]:
@@ -239,9 +251,9 @@ class LocalEngine:
             yield rows[start : start + self._max_batch_size]
 
     def _decoder(self, rows: Sequence[Row]) -> Decoder:
-        return Decoder(self._model, rows, self._prompter.padding)
+        return Decoder(self._model, rows, self._prompter.padding, self._prompter.spell)
 
-    def _step(self, decoder: Decoder) -> list[tuple[Row, str]]:
+    def _step(self, decoder: Decoder) -> list[tuple[Row, ChatDelta]]:
         import torch
 
         with self._lock:
@@ -260,12 +272,7 @@ class LocalEngine:
                 ) from error
 
     def _replies(self, work: Sequence[Row | Exception]) -> list[ChatReply | Exception]:
-        return [
-            ChatReply(row.text, row.finish_reason or "stop", row.usage, self._info.model)
-            if isinstance(row, Row)
-            else row
-            for row in work
-        ]
+        return [row.reply(self._info.model) if isinstance(row, Row) else row for row in work]
 
     def _check_open(self) -> None:
         if self._model is None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from chatdoctor_hub.errors import ContextLengthError
+from chatdoctor_hub.errors import ConfigError, ContextLengthError
 from chatdoctor_hub.inference.decoding import Row
 from chatdoctor_hub.inference.engine import apply_prompt
+from chatdoctor_hub.inference.grammar import Grammar, Grammars, Guide
+from chatdoctor_hub.inference.tools import Answering, AnswerReader, TemplateReader, without_oldest_turn
 from chatdoctor_hub.inference.types import ChatRequest
 from chatdoctor_hub.prompts import FORMS, PromptPair
-from chatdoctor_hub.prompts.rendering import render
 
 __all__ = ["Prompter"]
 
@@ -35,10 +37,13 @@ class Prompter:
     ) -> None:
         self.pair = pair
         self._tokenizer = tokenizer
-        self._templates = {form: pair.template(tokenizer, form) for form in FORMS}
         self._name = name
         self._limit = context_length
         self._ends = ends | pair.ends_of_turns(tokenizer)
+        grammars = Grammars(tokenizer, self._ends)
+        self._answering = {
+            form: Answering(pair.template(tokenizer, form), tokenizer, grammars) for form in FORMS
+        }
         # A tokenizer changes its own state while it encodes.
         self._lock = threading.Lock()
 
@@ -55,39 +60,111 @@ class Prompter:
             DataFormatError: when the messages are no conversation.
             ModelFormatError: when the template refuses them.
         """
-        template = self._templates[request.form]
-        text = render(apply_prompt(self.pair, request), template, self._tokenizer, cue=True)
-        return self.encode_text(text)
+        return self.encode_text(self._prompt(request))
 
     def encode_text(self, text: str) -> list[int]:
         """The tokens of a text as it stands."""
         with self._lock:
             return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
+    def spell(self, token: int) -> str:
+        """The text of one token."""
+        return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
     def row(self, request: ChatRequest) -> Row:
         """The request as a row to be answered.
 
         Raises:
             ContextLengthError: when the prompt leaves no room for an answer.
+            ConfigError: for a schema that no grammar can express, or whose shortest answer is too long.
         """
-        prompt, sampling = self.encode(request), request.sampling
+        text, prompt = self._fitting(request)
+        sampling, answering = request.sampling, self._answering[request.form]
         budget = sampling.max_tokens
         if self._limit is not None:
-            if len(prompt) >= self._limit:
-                raise ContextLengthError(
-                    f"Expected a prompt that leaves room for an answer in the {self._limit} tokens of the "
-                    f"context of {self._name}, found one of {len(prompt)} tokens; shorten the conversation."
-                )
             budget = min(budget, self._limit - len(prompt))
-        return Row(prompt, sampling, budget, self._ends | self._special(sampling.stop), self._decode)
+        grammar = answering.grammar(request)
+        reader = answering.reader(request, text)
+        guide = self._guide(grammar, budget, answering.thought_end if _waits(reader) else None)
+        return Row(
+            prompt,
+            sampling,
+            budget,
+            self._ends | self._special(sampling.stop),
+            self._decoder(answering.kept(reader)),
+            reader=reader,
+            guide=guide,
+            alternatives=request.logprobs,
+        )
+
+    def _guide(
+        self, grammar: Grammar | None, budget: int, thought_end: tuple[int, ...] | None
+    ) -> Guide | None:
+        """What keeps an answer to its grammar; with `thought_end`, once a thought has ended."""
+        if grammar is None:
+            return None
+        waits = thought_end is not None
+        guide = Guide(grammar.matcher(), budget, waits=waits, opening=thought_end or ())
+        needed = len(thought_end or ()) + (guide.least or 0)
+        if guide.least is not None and needed > budget:
+            raise ConfigError(
+                f"Expected max_tokens, and the context of {self._name}, to leave the answer at least {needed} "
+                f"tokens, which the schema or the call takes, found {budget}; raise max_tokens."
+            )
+        return guide
+
+    def _prompt(self, request: ChatRequest) -> str:
+        return self._answering[request.form].prompt(request, apply_prompt(self.pair, request))
+
+    def _fitting(self, request: ChatRequest) -> tuple[str, list[int]]:
+        """The prompt and its tokens, without its oldest turns where it is too long and may be shortened."""
+        text = self._prompt(request)
+        prompt = self.encode_text(text)
+        if self._limit is None:
+            return text, prompt
+        room = min(request.sampling.max_tokens, max(1, self._limit // 4))
+        while request.overflow == "drop_oldest" and len(prompt) + room > self._limit:
+            shorter = without_oldest_turn(request.messages)
+            if shorter is None:
+                break
+            request = replace(request, messages=shorter)
+            text = self._prompt(request)
+            prompt = self.encode_text(text)
+        if len(prompt) >= self._limit:
+            raise ContextLengthError(
+                f"Expected a prompt that leaves room for an answer in the {self._limit} tokens of the "
+                f"context of {self._name}, found one of {len(prompt)} tokens; shorten the conversation."
+            )
+        return text, prompt
 
     def _special(self, stops: Sequence[str]) -> frozenset[int]:
         """Stop strings that are special tokens: these never show up as text."""
         tokens = self._tokenizer.get_added_vocab() if stops else {}
         return frozenset(tokens[stop] for stop in stops if stop in tokens)
 
+    def _decoder(self, kept: frozenset[int]) -> Callable[[Sequence[int]], str]:
+        """Turns tokens into text without the special ones, but for those in `kept`."""
+        if not kept:
+            return self._decode
+        hidden = frozenset(self._tokenizer.all_special_ids) | {
+            number for number, token in self._tokenizer.added_tokens_decoder.items() if token.special
+        }
+        hidden -= kept
+        return lambda tokens: str(
+            self._tokenizer.decode(
+                [token for token in tokens if token not in hidden],
+                skip_special_tokens=False,
+                clean_up_tokenization_spaces=False,
+            )
+        )
+
     def _decode(self, tokens: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
+
+
+def _waits(reader: AnswerReader | TemplateReader | None) -> bool:
+    """Whether a thought comes before the answer."""
+    return reader is not None and reader.thinks

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, overload
 
-from chatdoctor_hub.errors import ConfigError, GenerationError
+from chatdoctor_hub.errors import ConfigError, ContextLengthError, GenerationError
+from chatdoctor_hub.inference.calls import ToolCall, ToolCallDelta
 from chatdoctor_hub.inference.engine import apply_prompt, as_pair
 from chatdoctor_hub.inference.text import StopFinder
-from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo, FinishReason, Usage
+from chatdoctor_hub.inference.types import (
+    ChatDelta,
+    ChatReply,
+    ChatRequest,
+    EngineInfo,
+    FinishReason,
+    Form,
+    TokenLogprob,
+    Usage,
+)
 from chatdoctor_hub.prompts import PromptPair
 
-__all__ = ["ScriptedEngine"]
+__all__ = ["Reply", "ScriptedEngine"]
 
 _WORD = re.compile(r"\s*\S+|\s+\Z")
+# Characters of a call's arguments that come at once in a stream.
+_PIECE = 8
 
-Reply = str | Exception
+Reply = str | ChatReply | ToolCall | Sequence[ToolCall] | Exception
+"""A text, a call or several, a whole reply (with reasoning, or calls that cannot be read), or an error to raise."""
 
 
 class ScriptedEngine:
     """An engine that says what it was told to say, and remembers what it was asked.
 
     It is honest where a test could be misled: a word counts as a token, `max_tokens` and `stop` cut the
-    answer, the prompt pair is applied, bad messages are refused, and a script that has run out says so.
-    It needs neither torch nor a model. Follows the `Engine` protocol.
+    answer, the prompt pair is applied, bad messages are refused, a script that does not keep to the tool choice
+    or the form of the answer that was asked for says so, as does one that has run out. It needs neither torch
+    nor a model. Follows the `Engine` protocol.
+
+        ScriptedEngine([ToolCall("lookup", {"name": "gout"}, "call-1"), "It may be gout."])
 
     Args:
-        replies: what to answer, in order; or one string for every request; or a function from the
+        replies: what to answer, in order; or one reply for every request; or a function from the
             request (prompt pair applied) to the answer. An exception in the place of an answer is raised.
         prompt: a pair or its id; "chatdoctor@1" by default.
         cycle: begin again when the replies have run out, instead of raising `GenerationError`.
         name: what to call it in replies.
+        adapters: names that requests may choose besides its own.
+        context_length: words that prompt and answer may have together.
 
     Attributes:
         calls: the requests answered so far, with the messages as a model would have seen them.
@@ -45,20 +64,24 @@ class ScriptedEngine:
 
     def __init__(
         self,
-        replies: str | Sequence[Reply] | Callable[[ChatRequest], Reply],
+        replies: Reply | Sequence[Reply] | Callable[[ChatRequest], Reply],
         *,
         prompt: str | PromptPair | None = None,
         cycle: bool = False,
         name: str = "scripted",
+        adapters: Sequence[str] = (),
+        context_length: int | None = None,
     ) -> None:
         self.calls: list[ChatRequest] = []
-        self._script = [replies] if isinstance(replies, str) else replies
-        self._cycle = cycle or isinstance(replies, str)
+        one = isinstance(replies, (str, ChatReply, ToolCall))
+        self._script: Any = [replies] if one else replies
+        self._cycle = cycle or one
         if not callable(self._script) and not self._script:
             raise ConfigError(
                 "Expected at least one scripted reply, found none; give a string or a function."
             )
         self._pair = as_pair(prompt)
+        self._adapters = tuple(adapters)
         self._lock = threading.Lock()
         self._closed = False
         self._info = EngineInfo(
@@ -68,7 +91,7 @@ class ScriptedEngine:
             serving_sha256=self._pair.serving_sha256,
             device="none",
             dtype="none",
-            context_length=None,
+            context_length=context_length,
             fingerprint=uuid.uuid4().hex,
         )
 
@@ -81,17 +104,82 @@ class ScriptedEngine:
         """What this engine is."""
         return self._info
 
-    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
-        """Words of the messages, in the serving form."""
-        return _words(apply_prompt(self._pair, ChatRequest(messages=tuple(messages))))
+    def count_tokens(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        form: Form = "serving",
+    ) -> int:
+        """Words of the messages, in the given form, and of the tools as JSON."""
+        return _length(apply_prompt(self._pair, ChatRequest(messages=tuple(messages), form=form)), tools)
 
     def generate(self, request: ChatRequest) -> ChatReply:
         """The next reply, whole."""
-        pieces = list(self.stream(request))
-        last = pieces[-1]
-        assert last.finish_reason is not None
-        assert last.usage is not None
-        return ChatReply("".join(p.text for p in pieces), last.finish_reason, last.usage, self._info.model)
+        seen = self._seen(request)
+        with self._lock:
+            turn = len(self.calls)
+            self._check(turn)
+            self.calls.append(seen)
+        script = self._script
+        reply = script(seen) if callable(script) else script[turn % len(script)]
+        if isinstance(reply, Exception):
+            raise reply
+        return self._whole(reply, seen)
+
+    def _seen(self, request: ChatRequest) -> ChatRequest:
+        """The request as a model would see it, once it is known to be one for this engine."""
+        if request.adapter not in (None, self._info.model, *self._adapters):
+            raise ConfigError(
+                f"Expected the adapter to be one of {[self._info.model, *self._adapters]}, found "
+                f"{request.adapter!r}; choose one of these."
+            )
+        messages = apply_prompt(self._pair, request)
+        limit = self._info.context_length
+        while limit is not None and _length(messages, request.tools) >= limit:
+            shorter = _without_oldest(messages) if request.overflow == "drop_oldest" else messages
+            if len(shorter) == len(messages):
+                raise ContextLengthError(
+                    f"{self._info.model}: expected a prompt of less than {limit} tokens, found "
+                    f"{_length(messages, request.tools)}; shorten the conversation."
+                )
+            messages = shorter
+        return replace(request, messages=tuple(messages))
+
+    def _check(self, turn: int) -> None:
+        if self._closed:
+            raise GenerationError("Expected an open scripted engine, found it closed; make a new one.")
+        if not callable(self._script) and turn >= len(self._script) and not self._cycle:
+            raise GenerationError(
+                f"Expected a scripted reply for request {turn + 1}, found a script of {len(self._script)}; "
+                "add replies, or pass cycle=True."
+            )
+
+    def _whole(self, reply: Reply, request: ChatRequest) -> ChatReply:
+        """The scripted reply as it answers the request: cut where a model would have stopped."""
+        given = reply if isinstance(reply, ChatReply) else None
+        calls = (reply,) if isinstance(reply, ToolCall) else () if isinstance(reply, str) else reply
+        if given is None:
+            text = reply if isinstance(reply, str) else ""
+            usage = Usage(_length(request.messages, request.tools), 0)
+            given = ChatReply(text, "stop", usage, "", tool_calls=tuple(calls))  # type: ignore[arg-type]
+        words, reason = _cut(given, request)
+        written = len(words) + sum(len(_arguments(call).split()) for call in given.tool_calls)
+        made = replace(
+            given,
+            text=_stopped(words, request.sampling.stop),
+            finish_reason=reason,
+            usage=given.usage
+            if isinstance(reply, ChatReply)
+            else replace(given.usage, output_tokens=written),
+            model=request.adapter or self._info.model,
+        )
+        if request.logprobs is None:
+            made = replace(made, logprobs=None)
+        elif made.logprobs is None:
+            made = replace(made, logprobs=tuple(TokenLogprob(word, 0.0) for word in words))
+        _check_kept(made, request)
+        return made
 
     @overload
     def generate_batch(
@@ -115,41 +203,8 @@ class ScriptedEngine:
             return error
 
     def stream(self, request: ChatRequest) -> Generator[ChatDelta, None, None]:
-        """The next reply, word by word."""
-        seen = replace(request, messages=tuple(apply_prompt(self._pair, request)))
-        script = self._script
-        with self._lock:
-            self._check(len(self.calls))
-            turn = len(self.calls)
-            self.calls.append(seen)
-        reply = script(seen) if callable(script) else script[turn % len(script)]
-        if isinstance(reply, Exception):
-            raise reply
-        return self._pieces(reply, seen)
-
-    def _check(self, turn: int) -> None:
-        if self._closed:
-            raise GenerationError("Expected an open scripted engine, found it closed; make a new one.")
-        if not callable(self._script) and turn >= len(self._script) and not self._cycle:
-            raise GenerationError(
-                f"Expected a scripted reply for request {turn + 1}, found a script of {len(self._script)}; "
-                "add replies, or pass cycle=True."
-            )
-
-    def _pieces(self, reply: str, request: ChatRequest) -> Generator[ChatDelta, None, None]:
-        stops = StopFinder(request.sampling.stop)
-        words = _WORD.findall(reply)
-        written = 0
-        for word in words[: request.sampling.max_tokens]:
-            written += 1
-            if text := stops.feed(word):
-                yield ChatDelta(text)
-            if stops.found:
-                break
-        if text := stops.flush():
-            yield ChatDelta(text)
-        reason: FinishReason = "stop" if stops.found or written == len(words) else "length"
-        yield ChatDelta("", reason, Usage(_words(request.messages), written))
+        """The next reply, word by word; the arguments of calls in pieces of a few characters."""
+        return _pieces(self.generate(request))
 
     async def agenerate(self, request: ChatRequest) -> ChatReply:
         """`generate`; there is nothing to wait for."""
@@ -187,5 +242,95 @@ class ScriptedEngine:
         self.close()
 
 
-def _words(messages: Sequence[Mapping[str, Any]]) -> int:
-    return sum(len(str(message["content"]).split()) for message in messages)
+def _cut(given: ChatReply, request: ChatRequest) -> tuple[list[str], FinishReason]:
+    """The words of the text that are written, and why no more."""
+    stops = StopFinder(request.sampling.stop)
+    all_words = _WORD.findall(given.text)
+    words: list[str] = []
+    for word in all_words[: request.sampling.max_tokens]:
+        words.append(word)
+        stops.feed(word)
+        if stops.found:
+            return words, "stop"
+    if len(words) < len(all_words):
+        return words, "length"
+    calls = given.tool_calls or given.invalid_tool_calls
+    return words, "tool_calls" if calls and given.finish_reason != "length" else given.finish_reason
+
+
+def _stopped(words: Sequence[str], stop: tuple[str, ...]) -> str:
+    stops = StopFinder(stop)
+    said = [stops.feed(word) for word in words]
+    return "".join(said) + stops.flush()
+
+
+def _check_kept(reply: ChatReply, request: ChatRequest) -> None:
+    """A script that does not do what a request forces a model to do would prove nothing.
+
+    Raises:
+        GenerationError: naming what was asked for.
+    """
+    names = [call.name for call in reply.tool_calls]
+    wanted = request.tool_choice
+    forced = bool(request.tools) and wanted not in ("auto", "none")
+    if (
+        forced
+        and not reply.invalid_tool_calls
+        and (not names or (wanted != "required" and {*names} != {wanted}))
+    ):
+        asked = "a tool" if wanted == "required" else repr(wanted)
+        raise GenerationError(
+            f"Expected the scripted reply to call {asked}, as the request demands (tools: "
+            f"{list(request.tool_names)}), found {names or 'a text'}; give a ToolCall."
+        )
+    if names and (not request.tools or wanted == "none"):
+        raise GenerationError(
+            f"Expected a text, as no tool may be called, found calls of {names}; give a text."
+        )
+    if request.response_schema is not None and reply.finish_reason != "length":
+        try:
+            json.loads(reply.text)
+        except ValueError:
+            raise GenerationError(
+                "Expected the scripted reply to be JSON, as the request demands, found another text; give JSON."
+            ) from None
+
+
+def _pieces(reply: ChatReply) -> Generator[ChatDelta, None, None]:
+    for word in _WORD.findall(reply.reasoning):
+        yield ChatDelta("", reasoning=word)
+    probabilities = iter(reply.logprobs or ())
+    for word in _WORD.findall(reply.text):
+        found = next(probabilities, None)
+        yield ChatDelta(word, logprobs=None if found is None else (found,))
+    for piece in _call_pieces(reply):
+        yield ChatDelta("", tool_calls=(piece,))
+    for word in _WORD.findall(reply.refusal):
+        yield ChatDelta("", refusal=word)
+    left = tuple(probabilities)
+    yield ChatDelta("", reply.finish_reason, reply.usage, logprobs=left or None)
+
+
+def _call_pieces(reply: ChatReply) -> Iterator[ToolCallDelta]:
+    calls = [(call.id, call.name, _arguments(call)) for call in reply.tool_calls]
+    broken = [(call.id, call.name, call.text) for call in reply.invalid_tool_calls]
+    for index, (id, name, written) in enumerate([*calls, *broken]):
+        yield ToolCallDelta(index, id, name)
+        for start in range(0, len(written), _PIECE):
+            yield ToolCallDelta(index, arguments=written[start : start + _PIECE])
+
+
+def _arguments(call: ToolCall) -> str:
+    return json.dumps(dict(call.arguments), ensure_ascii=False)
+
+
+def _length(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> int:
+    """Words of the messages and of the tools."""
+    said = sum(len(str(message["content"]).split()) for message in messages)
+    return said + sum(len(json.dumps(tool).split()) for tool in tools)
+
+
+def _without_oldest(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The conversation without its oldest turn of the patient and what followed it; as it is, if there is but one."""
+    turns = [at for at, message in enumerate(messages) if message["role"] == "user"]
+    return [*messages[: turns[0]], *messages[turns[1] :]] if len(turns) > 1 else list(messages)

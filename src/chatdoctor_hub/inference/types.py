@@ -155,6 +155,7 @@ class ChatReply:
         invalid_tool_calls: what cannot be read as a call.
         reasoning: what the model thought before it answered, where it and its template tell.
         logprobs: one a token, where they were asked for.
+        refusal: what the server declined with, in the place of an answer.
     """
 
     text: str
@@ -165,6 +166,7 @@ class ChatReply:
     invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
     reasoning: str = ""
     logprobs: tuple[TokenLogprob, ...] | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class ChatDelta:
         reasoning: the new characters of what it thinks.
         tool_calls: new pieces of calls.
         logprobs: of the tokens of this piece, where they were asked for.
+        refusal: the new characters of what the server declines with.
     """
 
     text: str
@@ -186,6 +189,7 @@ class ChatDelta:
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chatdoctor_hub.langchain.chat_model import ChatDoctor as ChatDoctor
+    from chatdoctor_hub.langchain.chat_doctor import ChatDoctor as ChatDoctor
+    from chatdoctor_hub.langchain.factory import chat_model as chat_model
     from chatdoctor_hub.langchain.knowledge import Consultation as Consultation
     from chatdoctor_hub.langchain.knowledge_doctor import KnowledgeDoctor as KnowledgeDoctor
     from chatdoctor_hub.langchain.lookup_tools import DiseaseLookup as DiseaseLookup
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from chatdoctor_hub.langchain.retrievers import WikipediaRetriever as WikipediaRetriever
 
 _HOMES = {
-    "ChatDoctor": "chat_model",
+    "ChatDoctor": "chat_doctor",
     "Consultation": "knowledge",
     "DiseaseLookup": "lookup_tools",
     "DiseaseRetriever": "retrievers",
     "KnowledgeDoctor": "knowledge_doctor",
     "WikipediaLookup": "lookup_tools",
     "WikipediaRetriever": "retrievers",
+    "chat_model": "factory",
     "disease_lookup": "lookup_tools",
     "wikipedia_lookup": "lookup_tools",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "KnowledgeDoctor",
     "WikipediaLookup",
     "WikipediaRetriever",
+    "chat_model",
     "disease_lookup",
     "wikipedia_lookup",
 ]

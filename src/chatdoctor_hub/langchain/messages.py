@@ -15,16 +15,33 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
 from chatdoctor_hub.errors import DataFormatError
-from chatdoctor_hub.inference import ChatDelta, ChatReply, EngineInfo, Usage
+from chatdoctor_hub.inference.types import (
+    ChatDelta,
+    ChatReply,
+    EngineInfo,
+    Form,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
 
-__all__ = ["PROVIDER", "to_ai_chunk", "to_ai_message", "to_hub_messages"]
+__all__ = ["PROVIDER", "check_answers_calls", "to_ai_chunk", "to_ai_message", "to_hub_messages"]
 
 PROVIDER = "chatdoctor"
 
 # What an AI message may hold besides its words: its calls are in `tool_calls`, its thoughts are not repeated.
-_BESIDES_TEXT = ("reasoning", "thinking", "tool_call", "tool_use")
+_BESIDES_TEXT = (
+    "reasoning",
+    "thinking",
+    "redacted_thinking",
+    "tool_call",
+    "tool_call_chunk",
+    "invalid_tool_call",
+    "tool_use",
+)
 
 
 def to_hub_messages(messages: Sequence[BaseMessage]) -> tuple[dict[str, Any], ...]:
@@ -35,6 +52,23 @@ def to_hub_messages(messages: Sequence[BaseMessage]) -> tuple[dict[str, Any], ..
             number in the message counts from 0.
     """
     return tuple(_to_hub(number, message) for number, message in enumerate(messages))
+
+
+def check_answers_calls(messages: Sequence[BaseMessage]) -> None:
+    """Make sure that what tools said was asked for.
+
+    Raises:
+        DataFormatError: for a tool message without its call; the number in the message counts from 0.
+    """
+    called: set[str | None] = set()
+    for number, message in enumerate(messages):
+        if isinstance(message, AIMessage):
+            called |= {call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)}
+        elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
+            raise DataFormatError(
+                f"Expected message {number} (tool) to answer a call of an AI message before it, found none of "
+                "its tool_call_id; keep the two together."
+            )
 
 
 def _to_hub(number: int, message: BaseMessage) -> dict[str, Any]:
@@ -57,23 +91,35 @@ def _to_hub(number: int, message: BaseMessage) -> dict[str, Any]:
 
 
 def _calls(message: AIMessage) -> dict[str, Any]:
-    calls = [
-        {"type": "function", "id": call["id"], "function": {"name": call["name"], "arguments": call["args"]}}
-        for call in message.tool_calls
+    calls = [_call(call["id"], call["name"], call["args"]) for call in message.tool_calls]
+    # What could not be read was told to the model by a tool message of that id: it is part of what was said.
+    calls += [
+        _call(call["id"], call["name"] or "unknown", call["args"] or "")
+        for call in message.invalid_tool_calls
+        if call["id"]
     ]
     return {"tool_calls": calls} if calls else {}
+
+
+def _call(id: str | None, name: str, arguments: Any) -> dict[str, Any]:
+    return {"type": "function", "id": id, "function": {"name": name, "arguments": arguments}}
 
 
 def _text(number: int, message: BaseMessage) -> str:
     if isinstance(message.content, str):
         return message.content
     words = []
-    for block in message.content:
+    for given in message.content:
+        block: Any = given
+        if isinstance(block, dict) and block.get("type") == "non_standard":
+            block = block.get("value", block)
         kind = block.get("type") if isinstance(block, dict) else "text"
-        if kind in _BESIDES_TEXT and isinstance(message, AIMessage):
+        spoken = isinstance(message, AIMessage)
+        if spoken and kind in _BESIDES_TEXT:
             continue
-        text = block.get("text") if isinstance(block, dict) else block
-        if kind != "text" or not isinstance(text, str):
+        name = "refusal" if spoken and kind == "refusal" else "text"
+        text = block.get(name) if isinstance(block, dict) else block
+        if kind != name or not isinstance(text, str):
             raise DataFormatError(
                 f"Expected message {number} to hold text only, found a content block of type {kind!r}; "
                 "leave it out, or describe in words what it shows."
@@ -82,25 +128,95 @@ def _text(number: int, message: BaseMessage) -> str:
     return "".join(words)
 
 
-def to_ai_message(reply: ChatReply, info: EngineInfo) -> AIMessage:
+def to_ai_message(reply: ChatReply, info: EngineInfo, form: Form = "serving") -> AIMessage:
     """A whole answer, with what it cost and under which prompt it was given."""
+    declined = reply.refusal
     return AIMessage(
-        content=reply.text,
+        content=[*_text_block(reply.text), _refusal_block(declined)] if declined else reply.text,
+        additional_kwargs={"reasoning_content": reply.reasoning} if reply.reasoning else {},
+        tool_calls=[
+            tool_call(name=call.name, args=dict(call.arguments), id=call.id) for call in reply.tool_calls
+        ],
+        invalid_tool_calls=[
+            invalid_tool_call(name=call.name, args=call.text, id=call.id, error=call.error)
+            for call in reply.invalid_tool_calls
+        ],
         usage_metadata=_usage(reply.usage),
-        response_metadata=_metadata(reply.finish_reason, info),
+        response_metadata={
+            **_metadata(reply.finish_reason, info, form, reply.model),
+            **_logprobs(reply.logprobs),
+        },
     )
 
 
-def to_ai_chunk(delta: ChatDelta, info: EngineInfo) -> AIMessageChunk:
-    """A piece of an answer; usage and metadata are on the last one only, for pieces are added up."""
-    if delta.finish_reason is None:
+def to_ai_chunk(
+    delta: ChatDelta,
+    info: EngineInfo,
+    form: Form = "serving",
+    model: str | None = None,
+    *,
+    blocks: bool = False,
+) -> AIMessageChunk:
+    """A piece of an answer; usage and metadata are on the last one only, for pieces are added up.
+
+    Args:
+        delta: the piece.
+        info: of the engine.
+        form: of the prompt.
+        model: what answers, where it is not the engine's default.
+        blocks: content as LangChain's standard blocks (output version "v1"), told apart by their indexes.
+    """
+    last = delta.finish_reason is not None
+    if not (last or delta.tool_calls or delta.reasoning or delta.logprobs or blocks) and not delta.refusal:
         return AIMessageChunk(content=delta.text)
+    metadata = _logprobs(delta.logprobs)
+    if blocks:
+        # So says LangChain of content that is made of blocks; it would add the calls once more.
+        metadata["output_version"] = "v1"
+    if delta.finish_reason is not None:
+        metadata.update(_metadata(delta.finish_reason, info, form, model or info.model))
     return AIMessageChunk(
-        content=delta.text,
+        content=_content(delta, blocks),
+        additional_kwargs={"reasoning_content": delta.reasoning} if delta.reasoning and not blocks else {},
+        tool_call_chunks=[
+            tool_call_chunk(name=piece.name, args=piece.arguments, id=piece.id, index=piece.index)
+            for piece in delta.tool_calls
+        ],
         usage_metadata=_usage(delta.usage) if delta.usage else None,
-        response_metadata=_metadata(delta.finish_reason, info),
-        chunk_position="last",
+        response_metadata=metadata,
+        chunk_position="last" if last else None,
     )
+
+
+def _content(delta: ChatDelta, blocks: bool) -> Any:
+    declined = delta.refusal
+    if not blocks:
+        return [{**_refusal_block(declined), "index": 0}] if declined else delta.text
+    made: list[dict[str, Any]] = []
+    if delta.reasoning:
+        made.append({"type": "reasoning", "reasoning": delta.reasoning, "index": "lc_reasoning"})
+    made += [{**block, "index": "lc_text"} for block in _text_block(delta.text)]
+    if declined:
+        made.append({**_refusal_block(declined), "index": "lc_refusal"})
+    return made + [_call_block(piece) for piece in delta.tool_calls]
+
+
+def _text_block(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text else []
+
+
+def _refusal_block(text: str) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": text}
+
+
+def _call_block(piece: ToolCallDelta) -> dict[str, Any]:
+    return {
+        "type": "tool_call_chunk",
+        "id": piece.id,
+        "name": piece.name,
+        "args": piece.arguments,
+        "index": f"lc_tool_{piece.index}",
+    }
 
 
 def _usage(usage: Usage) -> UsageMetadata:
@@ -109,12 +225,29 @@ def _usage(usage: Usage) -> UsageMetadata:
     )
 
 
-def _metadata(finish_reason: str, info: EngineInfo) -> dict[str, Any]:
+def _logprobs(found: Sequence[TokenLogprob] | None) -> dict[str, Any]:
+    """As OpenAI writes them; lists of pieces that are added up are joined."""
+    if found is None:
+        return {}
+    content = [
+        {
+            "token": token.token,
+            "logprob": token.logprob,
+            "top_logprobs": [{"token": text, "logprob": value} for text, value in token.top],
+        }
+        for token in found
+    ]
+    return {"logprobs": {"content": content}}
+
+
+def _metadata(finish_reason: str, info: EngineInfo, form: Form, model: str) -> dict[str, Any]:
+    safe = form == "serving"
     return {
-        "model_name": info.model,
+        "model_name": model,
         "model_provider": PROVIDER,
         "finish_reason": finish_reason,
         "prompt": info.prompt,
-        "prompt_form": "serving",
-        "serving_sha256": info.serving_sha256,
+        "prompt_form": form,
+        # None marks an answer that was given without the safety prompt.
+        "serving_sha256": info.serving_sha256 if safe else None,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,30 +12,60 @@ from chatdoctor_hub.errors import ConfigError
 
 __all__ = ["check_construction", "check_known", "in_one_sentence"]
 
-_TOOLS = ("tools", "tool_choice", "response_format", "functions", "function_call")
-_REMOTE = ("api_key", "base_url", "timeout", "max_retries")
+_HERE = ("device", "dtype", "revision")
+_THERE = ("dialect", "provider")
+# What LangChain's standard parameters are for a server means nothing to an engine that is there already.
+_OF_ENGINES = ("safety", *_HERE, *_THERE, "api_key", "timeout", "max_retries", "base_url")
+_OTHER_NAMES = {
+    "max_new_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "stop_sequences": "stop",
+    "model_name": "model",
+    "model_id": "model",
+    "repo_id": "model",
+    "endpoint_url": "base_url",
+    "openai_api_base": "base_url",
+    "huggingfacehub_api_token": "api_key",
+    "token": "api_key",
+    "request_timeout": "timeout",
+    "prompt": "safety",
+    "safety_prompt": "safety",
+    "functions": "tools",
+    "function_call": "tool_choice",
+}
 
 
-def check_construction(kind: type[BaseModel], settings: Mapping[str, Any]) -> None:
-    """Refuse unknown arguments, and a model given twice or not at all.
+def check_construction(kind: type[BaseModel], settings: Mapping[str, Any], hosted: str, own: str) -> None:
+    """Refuse unknown arguments, a model given twice or not at all, and settings that it does not have.
+
+    Args:
+        kind: the class that is made.
+        settings: its arguments.
+        hosted: what the names of models begin with that run at Hugging Face.
+        own: what stands for the engine's own safety prompt.
 
     Raises:
         ConfigError: listing all that is wrong.
     """
     check_known(kind.__name__, settings, kind.model_fields)
-    given = [name for name in ("model", "engine") if settings.get(name) is not None]
-    if len(given) != 1:
+    given = {name for name, value in settings.items() if value is not None}
+    if settings.get("safety") == own:
+        given.remove("safety")
+    if ("engine" in given) == bool(given & {"model", "base_url"}):
+        found = "both" if "engine" in given else "neither"
         raise ConfigError(
-            f"Expected either model (a folder or Hub id) or engine, found {'both' if given else 'neither'}; "
+            f"Expected either model (a folder or Hub id) and base_url (of a server) or engine, found {found}; "
             "give one of them."
         )
-    if given == ["engine"]:
-        for name in ("prompt", "device", "dtype", "revision"):
-            if settings.get(name) is not None:
-                raise ConfigError(
-                    f"Expected {name} to be the engine's own, found another one beside it; give it to the "
-                    "engine."
-                )
+    if "engine" in given:
+        wrong, why = sorted(given & set(_OF_ENGINES)), "be the engine's own; give it to the engine"
+    elif "base_url" in given or str(settings.get("model")).startswith(hosted):
+        wrong, why = sorted(given & set(_HERE)), "be left to the server; leave it out"
+    else:
+        wrong, why = sorted(given & set(_THERE)), "be for a model that runs elsewhere; give base_url too"
+    if wrong:
+        expected, do = why.split("; ")
+        raise ConfigError(f"Expected {', '.join(wrong)} to {expected}, found another one; {do}.")
 
 
 def check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -45,21 +74,21 @@ def check_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
     Raises:
         ConfigError: naming each of them, and the near one where there is one.
     """
-    names = sorted(known)
-    faults = [_fault(name, names) for name in given if name not in names]
-    if faults:
-        raise ConfigError(f"Expected arguments that {what} knows, found {' '.join(faults)}")
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        faults = " ".join(_fault(name, sorted(known)) for name in unknown)
+        raise ConfigError(f"Expected arguments that {what} knows, found {faults}")
 
 
 def _fault(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"{name!r}: did you mean {near[0]!r}?"
-    if name in _TOOLS:
-        return f"{name!r}: this chat model calls no tools and keeps to no schema."
-    if name in _REMOTE:
-        return f"{name!r}: the model runs in this process, there is no server to reach."
-    return f"{name!r}: leave it out."
+    import difflib
+
+    near = (
+        [_OTHER_NAMES[name]]
+        if _OTHER_NAMES.get(name) in known
+        else difflib.get_close_matches(name, known, n=1)
+    )
+    return f"{name!r}: did you mean {near[0]!r}?" if near else f"{name!r}: leave it out."
 
 
 @contextmanager
@@ -77,4 +106,5 @@ def in_one_sentence(kind: type[BaseModel]) -> Iterator[None]:
             for fault in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         listed = "; ".join(dict.fromkeys(faults))
-        raise ConfigError(f"Expected other settings for {kind.__name__}, found {listed}.") from error
+        # Not from the report: that has the values in it, keys among them.
+        raise ConfigError(f"Expected other settings for {kind.__name__}, found {listed}.") from None

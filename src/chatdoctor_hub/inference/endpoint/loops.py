@@ -1,0 +1,74 @@
+"""One client for each event loop, closed within it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+__all__ = ["PerLoop"]
+
+
+class PerLoop:
+    """Makes a client for an event loop when it is first asked for there, and closes it when the loop ends.
+
+    A connection belongs to the event loop it was opened in: a client that is used from another one, or outlives its
+    own, fails in ways of its own. The client of a loop is held by an asynchronous generator: `asyncio.run`, and all
+    that end loops in order, close these before the loop (`loop.shutdown_asyncgens`).
+
+    Args:
+        make: makes a client; it has `aclose`.
+        slots: how many may use it at once.
+    """
+
+    def __init__(self, make: Callable[[], Any], slots: int) -> None:
+        self._make = make
+        self._slots = slots
+        self._held: dict[
+            asyncio.AbstractEventLoop, tuple[AsyncGenerator[Any, None], Any, asyncio.Semaphore]
+        ] = {}
+        self._lock = threading.Lock()
+
+    async def get(self) -> tuple[Any, asyncio.Semaphore]:
+        """The client of the running loop, and what limits its use."""
+        loop = asyncio.get_running_loop()
+        held = self._held.get(loop)
+        if held is None:
+            with self._lock:
+                # Whoever ended these loops without ceremony has left their connections to the collector.
+                for ended in [known for known in self._held if known.is_closed()]:
+                    del self._held[ended]
+            keeper = self._keep(loop)
+            client = await anext(keeper)
+            held = (keeper, client, asyncio.Semaphore(self._slots))
+            with self._lock:
+                self._held[loop] = held
+        return held[1], held[2]
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any, None]:
+        client = self._make()
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._held.pop(loop, None)
+            await client.aclose()
+
+    async def aclose(self) -> None:
+        """Close the client of the running loop."""
+        held = self._held.get(asyncio.get_running_loop())
+        if held is not None:
+            await held[0].aclose()
+
+    def close(self) -> None:
+        """Close all clients, each in its own loop as soon as that gets to it."""
+        with self._lock:
+            everything, self._held = list(self._held.items()), {}
+        for loop, (keeper, _, _) in everything:
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(_end(keeper), loop)
+
+
+async def _end(keeper: AsyncGenerator[Any, None]) -> None:
+    await keeper.aclose()

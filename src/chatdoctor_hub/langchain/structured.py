@@ -1,0 +1,161 @@
+"""Answers of a given form: asked for in one of three ways, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.output_parsers import JsonOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from chatdoctor_hub.errors import ConfigError
+from chatdoctor_hub.langchain.calls import CALL
+from chatdoctor_hub.langchain.errors import AnswerRefusedError
+from chatdoctor_hub.langchain.settings import check_known
+from chatdoctor_hub.langchain.tools import to_schema, to_tools
+
+if TYPE_CHECKING:
+    # Type checkers look for it here, where a class with a field of that type is derived.
+    from langchain_core.utils.pydantic import TBaseModel  # noqa: F401
+
+__all__ = ["structured"]
+
+_METHODS = ("json_schema", "function_calling", "json_mode")
+
+
+def structured(
+    llm: Any, schema: Any, method: str, include_raw: bool, strict: bool | None, settings: Mapping[str, Any]
+) -> Runnable[Any, Any]:
+    """A chat model with answers of a given form; see `ChatDoctor.with_structured_output`.
+
+    Raises:
+        ConfigError: for another method, a schema that is none, or an unknown setting.
+    """
+    if method not in _METHODS:
+        raise ConfigError(
+            f"Expected method to be one of {', '.join(_METHODS)}, found {method!r}; choose one."
+        )
+    taken = (
+        "tool_choice",
+        "response_format",
+        "strict",
+        *(("tools",) if method == "function_calling" else ()),
+    )
+    check_known("with_structured_output", settings, [name for name in CALL if name not in taken])
+    if schema is None and method != "json_mode":
+        raise ConfigError(
+            f"Expected a schema for the method {method!r}, found none; give one, or use json_mode."
+        )
+    shown = {
+        "ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+    }
+    if schema is None:
+        shown = {}
+    if method == "function_calling":
+        made = to_tools([schema], strict)
+        name = made[0]["function"]["name"]
+        bound = llm.bind_tools(made, tool_choice=name, **shown, **settings)
+        parser: Any = _of_call(schema, name)
+    else:
+        form = {"type": "json_object"} if method == "json_mode" else _response_format(schema, strict)
+        bound = llm.bind(response_format=form, **shown, **settings)
+        parser = _of_text(schema)
+    if not include_raw:
+        made_of: Runnable[Any, Any] = bound | parser
+        return made_of
+    read = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+    unread = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=bound) | read.with_fallbacks([unread], exception_key="parsing_error")
+
+
+def _response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
+    found = to_schema(schema)
+    if found is None:
+        raise ConfigError("Expected a schema, found a response format of type text; leave it out.")
+    name, form = found
+    marked = {} if strict is None else {"strict": strict}
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": form, **marked}}
+
+
+class _Whole:
+    """Reads only answers that are whole: LangChain's parsers complete what was cut off."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        if not partial:
+            self._check(result[0])
+        return super().parse_result(result, partial=partial)  # type: ignore[misc]  # of the parser beside it
+
+    def _check(self, generation: Generation) -> None:
+        if not isinstance(generation, ChatGeneration):
+            return
+        message = generation.message
+        blocks = message.content if isinstance(message.content, list) else []
+        kinds = [(block.get("value") or block).get("type") for block in blocks if isinstance(block, dict)]
+        if "refusal" in kinds:
+            raise AnswerRefusedError(
+                "Expected an answer of the form asked for, found that the model declined; see the raw message."
+            )
+        if message.response_metadata.get("finish_reason") == "length":
+            raise OutputParserException(
+                "Expected a whole answer, found one that was cut off; raise max_tokens."
+            )
+
+
+class _WholeCall(_Whole):
+    """Reads only answers with a call."""
+
+    def _check(self, generation: Generation) -> None:
+        super()._check(generation)
+        message = getattr(generation, "message", None)
+        if not getattr(message, "tool_calls", None):
+            broken = getattr(message, "invalid_tool_calls", None)
+            found = "one that is no JSON" if broken else "none"
+            raise OutputParserException(f"Expected a call with the answer, found {found}; ask again.")
+
+
+class _Json(_Whole, JsonOutputParser):
+    pass
+
+
+class _Object(_Json):
+    """Reads answers as objects of a pydantic class, of either version; pieces that fit no object yet are left out."""
+
+    kind: Any
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        found = super().parse_result(result, partial=partial)
+        validate = getattr(self.kind, "model_validate", None) or self.kind.parse_obj
+        try:
+            return validate(found)
+        except ValueError as error:
+            if partial:
+                return None
+            faults = ", ".join(".".join(map(str, fault["loc"])) or "the whole" for fault in error.errors())  # type: ignore[attr-defined]
+            raise OutputParserException(
+                f"Expected an answer of the form {self.kind.__name__}, found one with faults in: {faults}; ask again."
+            ) from error
+
+
+class _CallJson(_WholeCall, JsonOutputKeyToolsParser):
+    pass
+
+
+class _CallPydantic(_WholeCall, PydanticToolsParser):
+    pass
+
+
+def _of_text(schema: Any) -> Any:
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return _Object(kind=schema)
+    return _Json()
+
+
+def _of_call(schema: Any, name: str) -> Any:
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return _CallPydantic(tools=[schema], first_tool_only=True)
+    return _CallJson(key_name=name, first_tool_only=True)
