@@ -124,3 +124,18 @@ def test_a_pickle_on_the_hub_is_not_verified(hub: StandInHub, me: dict[str, str]
     assert concerns(slim, me)[("pickles", "pytorch_model.bin")] == "refused"
     with pytest.raises(PublishError, match=r"pytorch_model\.bin: is on the Hub"):
         publish(slim, "me/tiny", **me)
+
+
+def test_a_data_set(hub: StandInHub, me: dict[str, str], corpus: Path) -> None:
+    from huggingface_hub import HfApi
+
+    publish(corpus, "me/talks", **me)
+    card = (corpus / "README.md").read_bytes()
+    there = {"repo_id": "me/talks", "repo_type": "dataset", "path_in_repo": "README.md"}
+    HfApi(**me).upload_file(path_or_fileobj=card + WORDS, **there)
+    with pytest.raises(PublishError, match=r"README\.md: was changed on the Hub"):
+        publish(corpus, "me/talks", **me)
+    done = publish(corpus, "me/talks", accept=["remote-edits"], **me)
+    repo = hub.repo("me/talks", "dataset")
+    assert (repo.files(done.commit)["README.md"], list(repo.branches)) == (card, ["main"])
+    assert (done.verified.answered, done.verified.why_not) == (False, "")
