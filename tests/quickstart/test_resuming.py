@@ -39,7 +39,7 @@ def json_of(file: Path) -> Any:
 def test_a_rerun_does_nothing_and_says_the_same(done: Done) -> None:
     before, started = state_of(done.out), time.monotonic()
     again = perform(done.settings)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert state_of(done.out) == before
     assert again.reused == [True] * 7
     assert (
