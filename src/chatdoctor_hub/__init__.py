@@ -12,8 +12,8 @@ named before it (`tests/test_architecture.py` reads this table):
     2  corpus, models, adapters
     3  training
     4  release
-    5  hub
-    6  inference
+    5  inference
+    6  hub
     7  langchain, evaluation
     8  quickstart
     9  cli

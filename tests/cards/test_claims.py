@@ -33,10 +33,17 @@ CLAIMS = [
     "Never wrong. It diagnoses measles.",
     "No doubt it can diagnose measles.",
     "- fast\n- diagnoses measles",
+    "Find out what illness you have.",
+    "It tells you which rare disease you suffer from.",
+    "Learn what is wrong with you.",
+    "It identifies your illness at once.",
     "该模型可以诊断疾病。",
     "已通过医疗器械认证。",
 ]
 DENIALS = [
+    "Do not use it to find out what illness you have.",
+    "Find out the terms of the data first.",
+    "Patients tell which disease runs in the family.",
     "Not a doctor, not a medical device.",
     "It is not CE-marked, FDA-approved or otherwise certified.",
     "It must not be used to diagnose anybody.",

@@ -119,7 +119,7 @@ def test_chat_with_a_release_whose_template_was_changed(chatdoctor: Call, copied
     refused(chatdoctor("chat", copied, stdin="hello\n"), "chat_template.jinja: expected", "sha256")
 
 
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["adapter/adapter_model.safetensors", "tokenizer.json"])
 def test_chat_with_a_release_that_is_damaged(name: str, chatdoctor: Call, copied: Path) -> None:
     file = copied / name
     file.write_bytes(file.read_bytes()[:200])

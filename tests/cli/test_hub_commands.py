@@ -68,16 +68,24 @@ def test_from_the_plan_to_the_chat(hub: StandInHub, call: Call, release: Path, t
     assert done.returncode == 0, done.stderr
     assert "as PUBLIC model me/tiny?" in done.stdout
     assert 'ChatDoctor(model="me/tiny", revision="v1")' in done.stdout
+    assert f"at {hub.repo('me/tiny').head}, tag v1" in done.stdout
+    assert "the model loaded and asked" in done.stdout
     assert not hub.repo("me/tiny").private
 
     again = call("publish", release, "me/tiny", "--public", "--tag", "v1", "--yes", "--json", "--no-answer")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["changed"] is False
+    assert json.loads(again.stdout)["verified"]["answered"] is False
     assert json.loads(again.stdout)["commit"] == hub.repo("me/tiny").head
 
     fetched = call("fetch", "me/tiny", "--revision", "v1", "--out", tmp_path / "out")
     assert fetched.stdout.strip() == str(tmp_path / "out"), fetched.stderr
     assert (tmp_path / "out" / "chatdoctor.json").read_bytes() == (release / "chatdoctor.json").read_bytes()
+
+    chat = call("chat", "me/tiny", "--revision", "v1", "--max-tokens", "4", stdin="Hello\n\n")
+    assert chat.returncode == 0, chat.stderr
+    assert "Doctor:" in chat.stdout
+    refused(call("chat", "me/tiny", "--revision", "v9"), "me/tiny", "that revision")
 
 
 def test_the_plan_as_json(hub: StandInHub, call: Call, release: Path) -> None:
@@ -109,12 +117,14 @@ def test_bad_input(hub: StandInHub, call: Call, release: Path, copied: Path, tmp
         call("publish", release, "me/tiny", "--yes", HF_TOKEN=hub.token("me", role="read")), "write rights"
     )
     refused(call("publish", release, "me/bad name", "--yes"), "a repo id such as")
-    refused(call("publish", tmp_path, "me/tiny", "--yes"), "chatdoctor.json")
+    refused(call("publish", tmp_path, "me/tiny", "--yes"), "expected a release or a corpus", "publish ")
     refused(call("publish", release, "other/tiny", "--yes"), "a token of other")
     refused(call("publish", release, "me/tiny", "--type", "dataset"), "expected a corpus")
-    refused(call("publish", release, "me/tiny", "--merge"), "merge with pr")
+    refused(call("publish", release, "me/tiny", "--merge"), "merge with a pull request")
     refused(call("fetch", "me/nothing"), "me/nothing", "found none of that name")
     refused(call("fetch", "me/nothing", HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE")
+    refused(call("fetch", "me/nothing", HF_ENDPOINT="nonsense"), "the address of a Hub", "'nonsense'")
+    refused(call("publish", release, "me/tiny", "--accept", "secrets"), "accept among", "remote-edits")
     shutil.rmtree(copied / "additional_chat_templates")
     refused(call("publish", copied, "me/tiny", "--yes"), "training.jinja")
     assert not hub.repo("me/tiny").exists

@@ -104,6 +104,20 @@ def test_measurements_names_and_terms_are_taken(run: RunFolder, tmp_path: Path) 
     assert "Not measured" not in ended.stdout
 
 
+def test_a_second_release_tells_of_the_files_that_it_kept(run: RunFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ("release", run.path, "--license", "mit", "--out", out, "--name", "Tiny -- Doctor!", *STATED)
+    ended = call(*given)
+    assert ended.exit_code == 0, (ended.stdout, ended.stderr)
+    assert "kept as they were" not in ended.stdout
+    assert "Only here: the base " in ended.stdout
+    assert ended.stdout.splitlines()[-1].endswith(" YOUR-NAME/Tiny-Doctor --dry-run")
+    (out / "LICENSE").write_text("mine", "utf-8")
+    ended = call(*given)
+    assert "Not the release's, and kept as they were: LICENSE." in ended.stdout
+    assert (out / "LICENSE").read_text("utf-8") == "mine"
+
+
 def test_bad_input(run: RunFolder, tmp_path: Path) -> None:
     out = ("--license", "apache-2.0", "--out", tmp_path / "out")
     (tmp_path / "list.json").write_text("[1]", "utf-8")

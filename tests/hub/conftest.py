@@ -69,16 +69,21 @@ def hub_in_both_modes(
 
 
 @pytest.fixture(scope="session")
-def made_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real release of a tiny run with its base inside; not to be changed."""
+def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run of a tiny base, which lies beside it, as its data do; not to be changed."""
     pytest.importorskip("peft")
     sys.path.append(str(Path(__file__).resolve().parents[1] / "release"))
     import tiny_run
 
-    folder = tmp_path_factory.mktemp("hub-release")
-    return tiny_run.make_release(
-        tiny_run.make_run(folder), folder / "tiny-doctor", contact="me@example.org"
-    ).path
+    return tiny_run.make_run(tmp_path_factory.mktemp("hub-release")).path
+
+
+@pytest.fixture(scope="session")
+def made_release(made_run: Path) -> Path:
+    """The release of the run with its base inside; not to be changed."""
+    import tiny_run
+
+    return tiny_run.make_release(made_run, made_run.parent / "tiny-doctor", contact="me@example.org").path
 
 
 @pytest.fixture
@@ -87,22 +92,33 @@ def release(made_release: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made_release, tmp_path / "tiny-doctor"))
 
 
-@pytest.fixture
-def slim(release: Path) -> Path:
-    """The release with what it must have and nothing else, for proofs that publish it a hundred times."""
+@pytest.fixture(scope="session")
+def made_slim(made_run: Path) -> Path:
+    """A merged release with what it must have and nothing else; not to be changed."""
+    import tiny_run
+
     from chatdoctor_hub.release import Manifest, render_card
 
-    made = Manifest.model_validate_json((release / "chatdoctor.json").read_text(encoding="utf-8"))
-    must = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.json"}
+    folder = made_run.parent / "slim"
+    tiny_run.make_release(made_run, folder, include_base=False, merge=True, contact="me@example.org")
+    made = Manifest.model_validate_json((folder / "chatdoctor.json").read_text(encoding="utf-8"))
+    must = {"config.json", "model.safetensors", "chat_template.jinja", "tokenizer.json"}
     must |= {"additional_chat_templates/training.jinja", "tokenizer_config.json"}
-    files = {name: digest for name, digest in made.files.items() if name in must}
-    record = made.model_copy(update={"files": files, "base": made.base.model_copy(update={"path": ""})})
-    for file in [file for file in release.rglob("*") if file.is_file()]:
-        if file.relative_to(release).as_posix() not in must:
+    record = made.model_copy(
+        update={"files": {name: digest for name, digest in made.files.items() if name in must}}
+    )
+    for file in [file for file in folder.rglob("*") if file.is_file()]:
+        if file.relative_to(folder).as_posix() not in must:
             file.unlink()
-    (release / "chatdoctor.json").write_text(record.model_dump_json(indent=2), encoding="utf-8")
-    (release / "README.md").write_text(render_card(record), encoding="utf-8")
-    return release
+    (folder / "chatdoctor.json").write_text(record.model_dump_json(indent=2), encoding="utf-8")
+    (folder / "README.md").write_text(render_card(record), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def slim(made_slim: Path, tmp_path: Path) -> Path:
+    """A copy of a small whole model, for proofs that publish it a hundred times."""
+    return Path(shutil.copytree(made_slim, tmp_path / "slim"))
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_a_corpus(hub: StandInHub, me: dict[str, str], corpus: Path, tmp_path: P
 
 
 def test_offline_what_was_fetched_is_enough(
-    hub: StandInHub, me: dict[str, str], published: str, monkeypatch: pytest.MonkeyPatch
+    hub: StandInHub, me: dict[str, str], published: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = fetch("me/tiny", "v1", **me)
     hub.stop()
@@ -82,18 +82,24 @@ def test_offline_what_was_fetched_is_enough(
     assert fetch("me/tiny", "v1", **me) == folder
     with pytest.raises(HubUnreachableError, match="HF_HUB_OFFLINE"):
         fetch("me/other", **me)
+    out = fetch("me/tiny", "v1", out=tmp_path / "out", **me)
+    assert bytes_of(out) == bytes_of(folder)
+    assert not any(file.is_symlink() for file in out.rglob("*"))
     with pytest.raises(HubUnreachableError, match="HF_HUB_OFFLINE"):
-        fetch("me/tiny", out=folder.parent / "out", **me)
+        fetch("me/tiny", "v2", out=tmp_path / "other", **me)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(me: dict[str, str], published: str) -> None:
     folder = fetch("me/tiny", "v1", **me)
-    whole = (folder / "adapter_model.safetensors").read_bytes()
-    (folder / "adapter_model.safetensors").resolve().write_bytes(whole[:-1] + b"x")
-    assert (fetch("me/tiny", "v1", **me) / "adapter_model.safetensors").read_bytes() == whole
+    whole = (folder / "adapter/adapter_model.safetensors").read_bytes()
+    (folder / "adapter/adapter_model.safetensors").resolve().write_bytes(whole[:-1] + b"x")
+    assert (fetch("me/tiny", "v1", **me) / "adapter/adapter_model.safetensors").read_bytes() == whole
 
 
-@pytest.mark.parametrize("path", ["adapter_model.safetensors", "README.md", "chatdoctor.json", "loss.png"])
+@pytest.mark.parametrize(
+    "path", ["adapter/adapter_model.safetensors", "README.md", "chatdoctor.json", "loss.png"]
+)
 def test_a_file_that_is_damaged_on_the_hub(
     hub: StandInHub, me: dict[str, str], published: str, release: Path, tmp_path: Path, path: str
 ) -> None:
@@ -113,8 +119,9 @@ def test_a_tampered_prompt(hub: StandInHub, me: dict[str, str], published: str, 
     plain = (fetch("me/tiny", "v1", **me) / "additional_chat_templates" / "training.jinja").read_bytes()
     HfApi(**me).upload_file(path_or_fileobj=plain, path_in_repo="chat_template.jinja", repo_id="me/tiny")
     for out in (None, tmp_path / "out"):
-        with pytest.raises(PromptDigestError, match=r"chat_template\.jinja"):
+        with pytest.raises(PromptDigestError, match=r"chat_template\.jinja") as told:
             fetch("me/tiny", out=out, **me)
+    assert str(told.value).startswith(f"me/tiny@{hub.repo('me/tiny').head}/chat_template.jinja: expected")
     assert not (tmp_path / "out").exists()
 
 
@@ -286,6 +293,6 @@ def test_people_who_never_heard_of_this_library(
 def test_a_missing_file(hub: StandInHub, me: dict[str, str], published: str) -> None:
     from huggingface_hub import HfApi
 
-    HfApi(**me).delete_file("adapter_config.json", repo_id="me/tiny")
+    HfApi(**me).delete_file("adapter/adapter_config.json", repo_id="me/tiny")
     with pytest.raises(ReleaseFormatError, match=r"adapter_config\.json"):
         fetch("me/tiny", **me)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,29 @@ from chatdoctor_hub.hub.job_request import JobRequest, request_job
 from chatdoctor_hub.hub.jobs import StartedJob, follow, submit
 from chatdoctor_hub.training.recipe import RecipeConfig
 
-RECIPE = {"base": "org/base", "data": "org/talks", "output": "runs/my-doctor"}
+RECIPE = {"base": "me/base", "data": "me/talks", "output": "runs/my-doctor"}
 XET = pytest.mark.parametrize("hub_in_both_modes", ["xet"], indirect=True)
 
 
-def request(**options: Any) -> JobRequest:
-    return request_job(RecipeConfig(**RECIPE), flavor="a100-large", **options)
+def sources(hub: StandInHub) -> dict[str, Any]:
+    """An account of a Hub with the base and the data of the recipe."""
+    api = HfApi(endpoint=hub.url, token=hub.token("me"))
+    for repo, type in (("me/base", "model"), ("me/talks", "dataset")):
+        api.create_repo(repo, repo_type=type, private=True)
+        card = b"---\nlicense: mit\n---\n# It\n"
+        api.upload_file(repo_id=repo, repo_type=type, path_or_fileobj=card, path_in_repo="README.md")
+    return {"endpoint": hub.url, "token": str(api.token)}
+
+
+def request(me: dict[str, Any], **options: Any) -> JobRequest:
+    return request_job(
+        RecipeConfig(**RECIPE), flavor="a100-large", release={"license": "mit"}, **{**me, **options}
+    )
 
 
 @pytest.fixture
 def me(hub_in_both_modes: StandInHub) -> dict[str, Any]:
-    return {"endpoint": hub_in_both_modes.url, "token": hub_in_both_modes.token("me")}
+    return sources(hub_in_both_modes)
 
 
 @XET
@@ -47,7 +60,7 @@ def test_a_job_ends_with_what_it_published(
         yield ""
 
     hub.on_job = work
-    job = submit(request(repo="out", secrets=["WANDB_API_KEY"], endpoint=hub.url), **me)
+    job = submit(request(me, repo="out", secrets=["WANDB_API_KEY"]), **me)
     assert job.url == f"{hub.url}/jobs/me/{job.id}"
     done = follow(job, **me, on_line=lines.append)
     assert lines[0] == "tuned"
@@ -73,7 +86,7 @@ def test_a_job_that_failed_is_told_with_its_address_and_last_words(
         raise RuntimeError("Job failed with exit code: 1")
 
     hub_in_both_modes.on_job = work
-    job = submit(request(), **me)
+    job = submit(request(me), **me)
     with pytest.raises(HubError) as told:
         follow(job, **me)
     for words in (job.url, "ERROR (Job failed with exit code: 1)", "\n  line 88\n", "\n  line 99"):
@@ -86,26 +99,22 @@ def test_a_job_that_says_nothing_of_a_publish_has_failed(
     hub_in_both_modes: StandInHub, me: dict[str, Any]
 ) -> None:
     hub_in_both_modes.on_job = lambda spec: ("tuned", "bye")
-    job = submit(request(), **me)
+    job = submit(request(me), **me)
     with pytest.raises(HubError, match="found 'bye'"):
         follow(job, **me)
 
 
 def test_what_may_not_be_published_is_not_tuned(hub: StandInHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    me = {"endpoint": hub.url, "token": hub.token("me")}
-    HfApi(**me).create_repo("me/other", repo_type="dataset")
+    me = sources(hub)
     monkeypatch.delenv("MISSING", raising=False)
-    for asked, account in (
-        (request(repo="you/x"), me),
-        (request(repo="me/other"), me),
-        (request(), {**me, "token": hub.token("me", role="read")}),
-        (request(), {**me, "token": False}),
-        (request(secrets=["MISSING"]), me),
-    ):
-        with pytest.raises((HubError, ConfigError)) as told:
-            submit(asked, **account)
-        if asked.repo == "you/x":
-            assert isinstance(told.value, HubAccessError)
+    reader = {**me, "token": hub.token("me", role="read")}
+    for repo, account in (("you/x", me), ("x", reader), ("x", {**me, "token": False})):
+        with pytest.raises(HubAccessError):
+            request(account, repo=repo)
+        with pytest.raises(HubAccessError):  # nor by another account than the one that asked
+            submit(replace(request(me), repo=repo), **account)
+    with pytest.raises(ConfigError, match="MISSING"):
+        submit(request(me, secrets=["MISSING"]), **me)
     assert hub.jobs == {}
 
 
@@ -123,7 +132,7 @@ def test_a_job_whose_answer_was_lost_is_not_submitted_twice(
         return None
 
     hub.fault(lose)
-    job = submit(request(), **me)
+    job = submit(request(me), **me)
     assert seen
     assert list(hub.jobs) == [job.id]
 
@@ -165,7 +174,7 @@ def test_from_a_recipe_to_a_verified_repository(
     api = HfApi(endpoint=hub.url, token=hub.token("me"))
     for repo, type in (("me/base", "model"), ("me/talks", "dataset")):
         api.create_repo(repo, repo_type=type, private=True)
-    api.upload_folder(repo_id="me/base", folder_path=made_release.parent / "base")
+    first = api.upload_folder(repo_id="me/base", folder_path=made_release.parent / "base")
     talks = made_release.parent / "dialogues.jsonl"
     api.upload_file(
         repo_id="me/talks", repo_type="dataset", path_or_fileobj=talks, path_in_repo="train.jsonl"
@@ -175,6 +184,8 @@ def test_from_a_recipe_to_a_verified_repository(
 
     def work(spec: dict[str, Any]) -> Iterator[str]:
         (script,) = hub.bucket("me/jobs-artifacts").values()
+        # What comes after the request is not what was asked for.
+        api.upload_file(repo_id="me/base", path_or_fileobj=b"{}", path_in_repo="config.json")
         (tmp_path / "job.py").write_bytes(script)
         environment = {**hub.environment(spec["secrets"]["HF_TOKEN"]), **spec["environment"]}
         done = python(["job.py"], tmp_path, environment, stderr=subprocess.STDOUT)
@@ -194,7 +205,8 @@ def test_from_a_recipe_to_a_verified_repository(
         "me/out",
         "--json",
     ]
-    program = ["-c", "from chatdoctor_hub.cli import main; main()", *command, "--release", "license=mit"]
+    command += ["--yes", "--release", "license=mit", "--release", "accept_licences=true"]
+    program = ["-c", "from chatdoctor_hub.cli import main; main()", *command, "--release", "merge=true"]
     done = python(program, tmp_path, hub.environment(str(api.token)), stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
@@ -203,4 +215,5 @@ def test_from_a_recipe_to_a_verified_repository(
     assert hub.repo("me/out").private
     assert "Tuning me/base on me/talks" in done.stderr
     manifest = json.loads(hub.repo("me/out").files("main")["chatdoctor.json"])
-    assert (manifest["name"], manifest["license"], manifest["base"]["id"]) == ("out", "mit", "me/base")
+    assert (manifest["name"], manifest["license"]) == ("out", "mit")
+    assert (manifest["base"]["id"], manifest["base"]["revision"]) == ("me/base", first.oid)

@@ -40,14 +40,7 @@ def me(hub: StandInHub) -> dict[str, str]:
 
 def test_a_release_goes_up_whole_and_private(hub_in_both_modes: StandInHub, release: Path) -> None:
     hub = hub_in_both_modes
-    asked: list[Path] = []
-
-    def ask(folder: Path) -> str:
-        asked.append(folder)
-        assert bytes_of(folder) == bytes_of(release)
-        return "A week."
-
-    done = publish(release, "me/tiny", endpoint=hub.url, token=hub.token("me"), ask=ask)
+    done = publish(release, "me/tiny", endpoint=hub.url, token=hub.token("me"))
 
     repo = hub.repo("me/tiny")
     assert stored(hub, "me/tiny") == bytes_of(release)
@@ -57,8 +50,10 @@ def test_a_release_goes_up_whole_and_private(hub_in_both_modes: StandInHub, rele
     assert not done.public
     assert done.url == f"{hub.url}/me/tiny"
     assert len(repo.commits) == 2  # the Hub's own first one, and ours
-    assert len(asked) == 1
-    assert not asked[0].exists()
+    assert done.verified.answered
+    assert done.verified.compared
+    assert (done.verified.commit, done.verified.strangers) == (done.commit, ())
+    assert json.loads(json.dumps(done.to_record()))["verified"]["answered"]
 
 
 def test_the_order(hub: StandInHub, me: dict[str, str], release: Path) -> None:
@@ -127,16 +122,6 @@ def test_a_corpus_is_a_dataset_with_its_card_in_the_same_commit(
     assert len(hub.repo("me/talks", "dataset").commits) == 2
 
 
-def test_nothing_is_public_when_the_model_does_not_answer(
-    hub: StandInHub, me: dict[str, str], release: Path
-) -> None:
-    with pytest.raises(PublishError, match="expected an answer"):
-        publish(release, "me/tiny", public=True, ask=lambda folder: " \n", **me)
-    assert hub.repo("me/tiny").private
-    assert publish(release, "me/tiny", public=True, ask=lambda folder: "A week.", **me).public
-    assert not hub.repo("me/tiny").private
-
-
 def test_a_refusal_sends_nothing(hub: StandInHub, me: dict[str, str], release: Path) -> None:
     shown = []
     with pytest.raises(PublishError, match="expected a yes"):
@@ -172,7 +157,7 @@ def test_a_pull_request_changes_nothing_else(hub: StandInHub, me: dict[str, str]
     head = hub.repo("me/tiny").head
     (release / "NOTICE").write_text("new")
     done = publish(release, "me/tiny", pr=True, **me)
-    assert (done.pull_request, done.changed) == (1, True)
+    assert (done.pull_request, done.changed, done.verified.answered) == (1, True, True)
     assert hub.repo("me/tiny").head == head
     again = publish(release, "me/tiny", pr=True, **me)
     assert (again.pull_request, again.changed, again.commit) == (1, False, done.commit)
@@ -184,8 +169,10 @@ def test_a_pull_request_that_is_verified_and_merged(
 ) -> None:
     publish(release, "me/tiny", public=True, **me)
     (release / "NOTICE").write_text("new")
+    publish(release, "me/tiny", pr=True, **me)
     done = publish(release, "me/tiny", pr=True, merge=True, tag="v2", **me)
-    assert done.commit == hub.repo("me/tiny").head
+    assert done.changed, "the pull request was there, but the branch has moved"
+    assert done.commit == done.verified.commit == hub.repo("me/tiny").head
     assert hub.repo("me/tiny").tags["v2"] == done.commit
     assert stored(hub, "me/tiny")["NOTICE"] == b"new"
 
@@ -210,8 +197,10 @@ def test_what_was_published_is_verified_on_its_own(
     assert (report.commit, report.type, report.prompt) == (done.commit, "model", "chatdoctor@1")
     assert report.files == len(bytes_of(release))
     assert report.bytes == sum(len(data) for data in bytes_of(release).values())
-    assert not report.answered
+    assert (report.answered, report.why_not, report.strangers) == (True, "", ())
     assert json.dumps(report.to_record())
+    quick = verify("me/tiny", "v1", ask=False, **me)
+    assert (quick.answered, quick.why_not) == (False, "it was not asked for")
 
 
 def test_an_organisation(hub: StandInHub, release: Path) -> None:

@@ -46,6 +46,7 @@ class StandInHub:
         on_job: What a job does: from its specification to the lines that it logs, one by one, in a thread of its
             own; an exception makes it fail. The specification stays in `jobs[id].spec`.
         jobs: The jobs that were submitted.
+        halted: Set while a fault has stopped the server.
         errors: Where the stand-in itself failed.
     """
 
@@ -61,6 +62,7 @@ class StandInHub:
         self.on_job: stand_in_jobs.Work = lambda job: ("The job ran.",)
         self.jobs: dict[str, stand_in_jobs.Job] = {}
         self.connections: dict[tuple[Any, Any], Any] = {}
+        self.halted = threading.Event()
         self._key = os.urandom(16)
         self._ports = (0, 0)
         self._server: _Server | None = None
@@ -151,6 +153,7 @@ class StandInHub:
     def start(self) -> None:
         """Serve, on the same ports as before when it served before."""
         self.stop()
+        self.halted.clear()
         sockets = [_listening(port) for port in self._ports]
         self._ports = (sockets[0].getsockname()[1], sockets[1].getsockname()[1])
         connections = self.connections
@@ -194,6 +197,7 @@ class StandInHub:
         assert server is not None
         server.should_exit = server.force_exit = True
         await server.hang_up()
+        self.halted.set()
 
     def signature(self, method: str, path: str) -> str:
         """What lets a request without a token in."""

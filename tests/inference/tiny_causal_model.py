@@ -103,7 +103,7 @@ def make_release(folder: Path, model_folder: Path, adapter_folder: Path, tokeniz
     from chatdoctor_hub.release.manifest import BaseModelRecord
 
     pair = PromptPair.load("chatdoctor@1")
-    shutil.copytree(adapter_folder, folder)
+    shutil.copytree(adapter_folder, folder / "adapter")
     shutil.copytree(model_folder, folder / "base")
     both = copy.copy(tokenizer)
     both.chat_template = {

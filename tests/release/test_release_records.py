@@ -22,8 +22,9 @@ from chatdoctor_hub.release import (
     prepare_release,
     public_obstacles,
 )
-from chatdoctor_hub.release.versions_file import git_commit, locked_versions
+from chatdoctor_hub.release.versions_file import locked_versions
 from chatdoctor_hub.training import RecipeConfig, RunFolder, fine_tune
+from chatdoctor_hub.training.versions import git_commit
 
 STATED = {"base_license": "apache-2.0", "data_license": "cc0-1.0"}
 
@@ -119,7 +120,7 @@ def test_licences_that_were_accepted_stand_in_the_card_and_against_publishing(
         corpus={"licence": "research only"},
     )
     card = card_of(release)
-    assert "llama2 has terms of its own, which apache-2.0 does not pass on" in card
+    assert "llama2 has terms of its own, which apache-2.0 does not pass on.** Released" in card
     assert "Released in spite of it" in card
     found = public_obstacles(release.path)
     assert len(found) == 2
@@ -228,26 +229,88 @@ def test_other_measurements_are_told_too(run: RunFolder, tmp_path: Path) -> None
     assert r"| MedQA \| accuracy | 0.5123 [0.44, 0.58] | 200 |" in card
 
 
-def test_versions_are_locked_with_the_commit(
+def test_versions_are_locked_with_the_commit_of_the_run(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = tmp_path / "repository"
     repository.mkdir()
-    monkeypatch.chdir(repository)
     assert git_commit(repository) is None
     settings = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run(["git", *settings, *command], cwd=repository, check=True)
-    record = json.loads(
-        (prepare_release(run, tmp_path / "out", **STATED).path / "versions.json").read_text("utf-8")
+    made_at = git_commit(repository)
+    assert made_at is not None
+    monkeypatch.chdir(repository)
+    recipe = run.manifest.recipe
+    quick = tiny_run.SETTINGS.model_copy(update={"max_steps": 1})
+    made = fine_tune(
+        RecipeConfig(base=recipe.base, data=recipe.data, output=tmp_path / "run", training=quick)
     )
-    sha = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    assert record["git"] == {"sha": sha, "changed": False}
-    assert record["run"] == run.manifest.versions
+    subprocess.run(["git", *settings, "commit", "-q", "--allow-empty", "-m", "second"], check=True)
+    assert git_commit(repository) != made_at
+    record = json.loads(
+        (prepare_release(made, tmp_path / "out", **STATED).path / "versions.json").read_text("utf-8")
+    )
+    assert record["git"] == made_at
+    assert made_at["changed"] is False
+    assert record["run"] == made.manifest.versions
     assert {"python", "torch", "transformers", "chatdoctor-hub", "jinja2"} <= set(record["release"])
     assert "pytest" not in locked_versions()
+
+
+def of_corpus(other_run: Callable[[], RunFolder], folder: Path, record: dict[str, Any]) -> RunFolder:
+    """A run whose recipe says that its data are a corpus folder with this record."""
+    run = other_run()
+    folder.mkdir()
+    (folder / "corpus.json").write_text(json.dumps(record), "utf-8")
+    made = json.loads((run.path / "run.json").read_text("utf-8"))
+    made["recipe"]["data"] = [{"path": str(folder)}]
+    (run.path / "run.json").write_text(json.dumps(made), "utf-8")
+    return RunFolder(run.path)
+
+
+def test_what_a_corpus_says_of_itself_stands_in_the_card_of_its_model(
+    other_run: Callable[[], RunFolder], tmp_path: Path
+) -> None:
+    texts = {"description": "Made up.", "consent": "not needed.", "deidentification": "nobody is in it."}
+    record = {"sources": ["a grammar"], "licence": "mit", "extra": texts}
+    run = of_corpus(other_run, tmp_path / "corpus", record)
+    card = card_of(prepare_release(run, tmp_path / "out", base_license="mit"))
+    assert "Made up." in card
+    assert "Consent: not needed." in card
+    assert "De-identification: nobody is in it." in card
+    assert "| a grammar | mit |" in card
+    other = card_of(
+        prepare_release(run, tmp_path / "other", base_license="mit", corpus={"consent": "all agreed."})
+    )
+    assert "Consent: all agreed." in other
+    assert "Made up." in other
+
+
+def test_an_accepted_licence_is_told_to_readers_in_their_words(run: RunFolder, tmp_path: Path) -> None:
+    card = card_of(prepare_release(run, tmp_path / "out", accept_licences=True, base_license="my own"))
+    assert "**The licence of dialogues.jsonl is not stated.** Released in spite of it" in card
+    assert "**The licence of the base model is stated as 'my own', which is none that is known.**" in card
+    assert "expected" not in card
+
+
+@pytest.mark.parametrize("name", ["two\nlines", " padded", "tab\t", "n" * 97])
+def test_a_name_of_more_than_a_line(name: str, run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseFormatError, match="name: expected one line of at most 96 characters"):
+        prepare_release(run, tmp_path / "out", name=name, **STATED)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_rounding_costs_stands_in_the_card(run: RunFolder, tmp_path: Path) -> None:
+    from chatdoctor_hub.release import render_card
+
+    manifest = prepare_release(run, tmp_path / "out", merge=True, **STATED).manifest
+    assert "times what the tuning changes." in render_card(manifest)
+    report = json.loads(json.dumps(manifest.export["report"]))
+    report["saved"]["update"], report["note"] = 84.0, "Rounding to bfloat16 changes the logits."
+    changed = manifest.model_copy(update={"export": {"as": "merged", "report": report}})
+    card = render_card(changed)
+    assert "which is 84 times what the tuning changes. Rounding to bfloat16 changes the logits." in card
 
 
 def edited(release: ReleaseFolder, *changes: tuple[str, str]) -> None:
@@ -364,6 +427,11 @@ def test_what_speaks_against_a_public_corpus(options: dict[str, Any], said: str,
 
     found = public_obstacles(corpus_in(tmp_path / "c", **options).path)
     assert any(re.search(said, one) for one in found), found
+
+
+def test_an_unknown_licence_of_a_corpus_is_told_once(tmp_path: Path) -> None:
+    (said,) = public_obstacles(corpus_in(tmp_path / "c", licence="unknown").path)
+    assert said.startswith("licence: ")
 
 
 def test_a_corpus_made_again_keeps_what_people_wrote(tmp_path: Path) -> None:

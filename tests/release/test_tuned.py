@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chatdoctor_hub.release.card import render_card
+from chatdoctor_hub.prompts import PromptPair
+from chatdoctor_hub.release.card import check_card, render_card
 from chatdoctor_hub.release.manifest import Manifest
 from chatdoctor_hub.release.tuned import describe_tuning
 from chatdoctor_hub.training import RecipeConfig
@@ -81,3 +82,26 @@ def test_what_the_recipe_did_beside_tuning_stands_in_the_card() -> None:
     )
     for words in ("0.04 for each dialogue", "first 3 tokens", "contested", "the doctor's last words"):
         assert words in card
+
+
+def test_a_form_that_is_a_shape_is_shown_as_one() -> None:
+    made = manifest({}).model_copy(update={"prompt": PromptPair.load("chat:vanilla").to_record()})
+    prompts = render_card(made).split("## The prompts")[1].split("\n## ")[0]
+    training = prompts.split("Training form")[1]
+    assert "No system text.\n\nEach question is put into" in training
+    assert "```text\nQuestion: {question}" in training
+    assert "```text\n\n```" not in prompts
+
+
+def test_what_has_nothing_to_do_with_medicine_is_not_called_medical() -> None:
+    made = manifest({"kind": "prefix", "tokens": 3})
+    sources = [{"name": "gsm200.json", "licence": "mit", "url": "", "revision": "", "hub_id": ""}]
+    corpus = {**made.corpus, "description": "Sums.", "sources": sources}
+    prompt = PromptPair.load("math@1").to_record()
+    card = render_card(made.model_copy(update={"corpus": corpus, "prompt": prompt}))
+    assert "- medical" not in card.split("---")[1]
+    for word in ("doctor\u2013patient", "doctor's", "medical dialogue", "sore throat"):
+        assert word not in card
+    assert "Not a doctor, not a medical device." in card
+    assert "- medical" in render_card(made).split("---")[1]
+    check_card(card)

@@ -44,6 +44,13 @@ _DIAGNOSIS = re.compile(
     |\bdiagnostic\s+(?:tool|device|aid|system|software|assistant|accuracy|support|product|ai)\b
     |\b(?:replaces?|substitutes?(?:\s+for)?|instead\s+of|as\s+good\s+as|better\s+than)\s+(?:an?\s+|your\s+|the\s+)?(?:\w+\s+)?
         (?:doctors?|physicians?|clinicians?)\b
+    |\b(?:finds?\s+out|finding\s+out|learns?|discovers?|knows?|sees?|tells?\s+(?:you|patients|them)|shows?\s+you|determines?
+        |identif(?:y|ies)|detects?|recogni[sz]es?|says)\s+(?:\w+ly\s+)?(?:
+        (?:what|which)\s+(?:\w+\s+){0,2}?(?:illness|disease|sickness|condition|disorder)(?:e?s)?\s+(?:\w+\s+)?
+            (?:you|he|she|they|patients?|people|somebody|someone)\b
+        |what\s+(?:you|they|patients?|people)\s+(?:have\s+got|suffers?\s+from|(?:are|is)\s+(?:suffering|ill|sick)\b)
+        |what(?:'s|\s+is)\s+wrong\s+with\s+(?:you|them|patients?|people|somebody|someone)\b
+        |(?:your|their|(?:a\s+|the\s+)?patient(?:'?s'?)?)\s+(?:\w+\s+)?(?:illness|disease|sickness|condition|disorder)(?:e?s)?\b)
     |(?:可以|能够|能|可|用于|适用于|自动)(?:\w{0,4})诊断
     """
 )

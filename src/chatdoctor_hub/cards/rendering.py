@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,18 @@ def fill_card(template: str, **values: Any) -> str:
     Raises:
         LookupError: naming a value that the template needs and was not given.
     """
-    from jinja2 import Environment, StrictUndefined, UndefinedError
+    from jinja2 import UndefinedError
+
+    try:
+        text: str = _compiled(template).render(**values)
+    except (UndefinedError, KeyError) as error:
+        raise LookupError(str(error)) from error
+    return text
+
+
+@lru_cache(maxsize=8)
+def _compiled(template: str) -> Any:
+    from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
         undefined=StrictUndefined,
@@ -44,10 +56,7 @@ def fill_card(template: str, **values: Any) -> str:
     environment.filters["count_of"] = lambda count: f"{count:,}" if isinstance(count, int) else ""
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     environment.filters["share"] = _share
-    try:
-        return environment.from_string(template).render(**values)
-    except (UndefinedError, KeyError) as error:
-        raise LookupError(str(error)) from error
+    return environment.from_string(template)
 
 
 def _cell(text: object) -> str:

@@ -81,6 +81,9 @@ def quickstart_command(
 @app.command("chat")
 def chat_command(
     model: Annotated[str, typer.Argument(help="Release folder, model folder or Hub id.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a Hub id (default: main).")
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest words.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
     debug: Debug = False,
@@ -89,7 +92,7 @@ def chat_command(
     with told(debug):
         from chatdoctor_hub.cli.conversation import converse
 
-        converse(model, temperature=temperature, max_tokens=max_tokens, console=Console())
+        converse(model, revision=revision, temperature=temperature, max_tokens=max_tokens, console=Console())
 
 
 def main() -> None:

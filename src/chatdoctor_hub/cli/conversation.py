@@ -13,7 +13,9 @@ from chatdoctor_hub.langchain import ChatDoctor
 __all__ = ["converse"]
 
 
-def converse(model: str, *, temperature: float, max_tokens: int, console: Console) -> None:
+def converse(
+    model: str, *, revision: str | None = None, temperature: float, max_tokens: int, console: Console
+) -> None:
     """Read the patient's lines, stream the doctor's answers, until an empty line or the end of input.
 
     A conversation that has grown too long for the model loses its oldest exchanges, and says so.
@@ -22,7 +24,9 @@ def converse(model: str, *, temperature: float, max_tokens: int, console: Consol
         ChatDoctorError: when the model cannot be loaded or cannot answer.
     """
     # Loaded before the first question, so that a model that cannot be used is found out at once.
-    llm = ChatDoctor(engine=LocalEngine(model), temperature=temperature, max_tokens=max_tokens)
+    llm = ChatDoctor(
+        engine=LocalEngine(model, revision=revision), temperature=temperature, max_tokens=max_tokens
+    )
     console.print(
         "[bold yellow]No doctor and no medical device: do not act on what it says. In an emergency call the "
         "emergency services.[/]\nAn empty line ends the chat.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,11 +36,6 @@ class _Gate(str, enum.Enum):
     NO = "no"
 
 
-class _Accept(str, enum.Enum):
-    LICENCES = "licences"
-    IDENTIFIERS = "identifiers"
-
-
 @hub_app.command("publish")
 def publish_command(
     folder: Annotated[Path, typer.Argument(help="A release or corpus folder.")],
@@ -57,14 +51,17 @@ def publish_command(
     merge: Annotated[bool, typer.Option("--merge", help="With --pr: merge it once it is verified.")] = False,
     revision: Annotated[str, typer.Option(help="The branch to publish to.")] = "main",
     accept: Annotated[
-        list[_Accept] | None,
-        typer.Option(help="Make it public in spite of licences or identifiers; may be repeated."),
+        list[str] | None,
+        typer.Option(
+            help="Go on in spite of a concern that the plan shows, by its kind, such as identifiers or "
+            "remote-edits; may be repeated."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan or the result as JSON.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before anything is sent.")] = False,
     no_answer: Annotated[
-        bool, typer.Option("--no-answer", help="Verify without asking the model a question.")
+        bool, typer.Option("--no-answer", help="Verify without loading the model and asking it a question.")
     ] = False,
     debug: Debug = False,
 ) -> None:
@@ -84,7 +81,8 @@ def publish_command(
             "pr": pr,
             "merge": merge,
             "revision": revision,
-            "accept": [one.value for one in accept or ()],
+            "accept": accept or (),
+            "ask": not no_answer,
         }
         if dry_run:
             _show(plan(folder, repo, **settings), display, as_json)
@@ -94,7 +92,6 @@ def publish_command(
             repo,
             **settings,
             confirm=_confirm(display, yes),
-            ask=None if no_answer else _asker(),
             on_step=display.step,
         )
         if as_json:
@@ -117,21 +114,6 @@ def _confirm(display: HubDisplay, yes: bool) -> Callable[[PublishPlan], bool]:
         return yes or display.confirm(found)
 
     return confirm
-
-
-def _asker() -> Callable[[Path], str] | None:
-    """A question to the model in a folder, where what runs models is installed."""
-    if any(find_spec(name) is None for name in ("torch", "transformers", "peft")):
-        return None
-
-    def ask(folder: Path) -> str:
-        from chatdoctor_hub.inference import LocalEngine
-        from chatdoctor_hub.langchain import ChatDoctor
-
-        doctor = ChatDoctor(engine=LocalEngine(folder), max_tokens=32)
-        return str(doctor.invoke("How long does a cold last?").text)
-
-    return ask
 
 
 @hub_app.command("fetch")

@@ -69,12 +69,19 @@ class HubDisplay:
 
     def published(self, done: PublishedRelease) -> None:
         """Tell what is there now."""
-        what = "Published" if done.changed else "Nothing changed, so no commit was made; verified"
-        self._print(f"{what}: {done.url} at {done.commit[:12]}" + (f", tag {done.tag}" if done.tag else ""))
+        what = "Published" if done.changed else "Nothing changed, so no commit was made"
+        self._print(f"{what}: {done.url} at {done.commit}" + (f", tag {done.tag}" if done.tag else ""))
+        seen = done.verified
+        told = f"Verified: {seen.files} files downloaded and compared"
+        if seen.answered:
+            told += ", the model loaded and asked"
+        elif seen.why_not:
+            told += f"; the model was not loaded: {seen.why_not}"
+        self._print(f"{told}.")
         if not done.public:
             self._print("It is private: only you and your organisation see it.")
         elif done.type == "model" and not done.pull_request:
-            self._print(f'ChatDoctor(model="{done.repo}", revision="{done.tag or done.commit[:12]}")')
+            self._print(f'ChatDoctor(model="{done.repo}", revision="{done.tag or done.commit}")')
 
     def _print(self, text: str, style: str = "") -> None:
         self._console.print(escape(text), style=style or None, highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chatdoctor_hub.hub.job_request import JobRequest
     from chatdoctor_hub.training.recipe import RecipeConfig
 
-__all__ = ["DryRun", "Flavor", "JobOptions", "On", "Package", "Release", "Repo", "Secrets", "Timeout"]
+__all__ = ["DryRun", "Flavor", "JobOptions", "On", "Package", "Release", "Repo", "Secrets", "Timeout", "Yes"]
 
 
 class _Place(str, enum.Enum):
@@ -39,7 +39,7 @@ Repo = Annotated[
 Release = Annotated[
     list[str] | None,
     typer.Option(
-        help="Setting of the release, license=apache-2.0 or merge=true; may be repeated.",
+        help="Setting of the release: license=apache-2.0, which it needs, merge=true; may be repeated.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -60,6 +60,9 @@ Package = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the job, and submit nothing.", rich_help_panel=_PANEL)
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask before it is submitted.", rich_help_panel=_PANEL)
+]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class JobOptions:
     timeout: str | None
     package: str | None
     dry_run: bool
+    yes: bool
 
     def check(self, others: Iterable[str]) -> None:
         """Refuse what does not go together.
@@ -120,7 +124,7 @@ class JobOptions:
             processes=processes,
         )
         if not self.dry_run:
-            _run(request, as_json)
+            _run(request, as_json, self.yes)
         elif as_json:
             _print_json(request.to_record())
         else:
@@ -139,7 +143,27 @@ def _show(request: JobRequest) -> None:
     typer.echo(request.script, nl=False)
 
 
-def _run(request: JobRequest, as_json: bool) -> None:
+def _asked(console: Console, request: JobRequest) -> bool:
+    """Say what is about to be paid for, and ask; no answer is a no."""
+    cost = "a price that the Hub does not name"
+    if request.highest_cost is not None:
+        cost = f"at most {request.highest_cost:,.2f} US dollars"
+    lines = [
+        f"A job on {request.flavor} ({request.machine}) for at most {request.timeout}: {cost}",
+        *(f"- from {name} at {commit}" for name, commit in request.commits.items()),
+        f"- to {request.repo}, private, under the licence {request.release['license']}",
+    ]
+    for line in lines:
+        console.print(escape(line), highlight=False, soft_wrap=True)
+    try:
+        answer = console.input(escape("Submit it? (--yes says so beforehand) [y/N] "))
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _run(request: JobRequest, as_json: bool, yes: bool) -> None:
+    from chatdoctor_hub.errors import HubError
     from chatdoctor_hub.hub.jobs import follow, submit
 
     # Standard output is for what a script reads.
@@ -148,6 +172,8 @@ def _run(request: JobRequest, as_json: bool) -> None:
     def say(line: str) -> None:
         console.print(escape(line), highlight=False, soft_wrap=True)
 
+    if not yes and not _asked(console, request):
+        raise HubError(f"{request.repo}: expected a yes, found none; no job was submitted.")
     job = submit(request, on_step=say)
     say(f"Submitted: {job.url}")
     try:
@@ -159,5 +185,5 @@ def _run(request: JobRequest, as_json: bool) -> None:
     if as_json:
         _print_json(done.to_record())
     else:
-        say(f"Published and verified: {done.published['url']} at {done.published['commit'][:12]}")
+        say(f"Published and verified: {done.published['url']} at {done.published['commit']}")
         say("It is private: only you and your organisation see it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,9 @@ release_app = typer.Typer(
 @release_app.command("release")
 def release_command(
     run: Annotated[Path, typer.Argument(help="The run folder that `chatdoctor train` wrote.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; an earlier release is replaced.")],
+    out: Annotated[
+        Path, typer.Option(help="The folder to write; an earlier release is replaced, your own files stay.")
+    ],
     license: Annotated[
         str, typer.Option(help="Of the release, as the Hub or SPDX spells it; 'other' with --license-name.")
     ],
@@ -49,7 +52,10 @@ def release_command(
     ] = False,
     include_base: Annotated[
         bool,
-        typer.Option("--include-base", help="Put the base beside its adapter; for one found nowhere else."),
+        typer.Option(
+            "--include-base",
+            help="Put the base beside its adapter; for one found nowhere else that --merge refuses.",
+        ),
     ] = False,
     metrics: Annotated[
         Path | None,
@@ -110,22 +116,32 @@ def _metrics(file: Path) -> dict[str, Any]:
 
 
 def _summary(release: ReleaseFolder, console: Console) -> None:
-    from chatdoctor_hub.release import public_obstacles
+    from chatdoctor_hub.release import base_here, public_obstacles
+    from chatdoctor_hub.release.manifest import MANIFEST
+    from chatdoctor_hub.release.places import BASE_HERE
+    from chatdoctor_hub.release.prepare import CARD
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    for file in sorted(path for path in release.path.rglob("*") if path.is_file()):
+    files = sorted(path for path in release.path.rglob("*") if path.is_file())
+    for file in files:
         say(f"{file.stat().st_size:>14,} bytes  {file.relative_to(release.path)}")
+    known = {*release.manifest.files, MANIFEST, CARD, BASE_HERE}
+    names = [file.relative_to(release.path).as_posix() for file in files]
+    if kept := [name for name in names if name not in known]:
+        say(f"Not the release's, and kept as they were: {', '.join(kept)}.")
     metrics = release.manifest.metrics
     kinds = {"attack_success": "attack success", "over_refusal": "over-refusal", "perplexity": "perplexity"}
     if missing := [words for name, words in kinds.items() if name not in metrics]:
         say(f"Not measured, as the card says: {', '.join(missing)}.")
-    base = release.manifest.base
-    if release.manifest.weights == "adapter" and not base.path and Path(base.id).exists():
+    if here := base_here(release.path):
         say(
-            f"Only here: the base {base.id} is a folder of this machine; --include-base or --merge takes it along."
+            f"Only here: the base {here} is a folder of this machine, so that nobody else can use this release; "
+            "--merge takes it along, or --include-base for an adapter that cannot be merged."
         )
     for obstacle in public_obstacles(release.path):
         say(f"Speaks against making it public: {obstacle}.")
-    say(f"Next: chatdoctor publish {release.path} YOUR-NAME/{release.manifest.name} --dry-run")
+    # A name that the Hub takes: no two hyphens or dots beside each other.
+    repository = re.sub(r"[^A-Za-z0-9_.]+|[.-]{2,}", "-", release.manifest.name).strip("-.") or "NAME"
+    say(f"Next: chatdoctor publish {release.path} YOUR-NAME/{repository} --dry-run")

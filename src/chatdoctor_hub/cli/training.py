@@ -20,6 +20,7 @@ from chatdoctor_hub.cli.hub_jobs import (
     Repo,
     Secrets,
     Timeout,
+    Yes,
 )
 from chatdoctor_hub.cli.telling import Debug, told
 
@@ -74,7 +75,9 @@ def train_command(
     only_plan: Annotated[
         bool, typer.Option("--plan", help="Say what would be trained, on what and how long; train nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --plan or --smoke: print JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --plan, --smoke or --on: print JSON.")
+    ] = False,
     only_smoke: Annotated[
         bool, typer.Option("--smoke", help="Two steps on the longest dialogues, and end.")
     ] = False,
@@ -93,12 +96,13 @@ def train_command(
     timeout: Timeout = None,
     package: Package = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     debug: Debug = False,
 ) -> None:
     """Base model + dialogues -> run folder, by a recipe; a run that was stopped goes on."""
     with told(debug):
         chosen = {"--plan": only_plan, "--smoke": only_smoke, "--launch": strategy is not None}
-        job = JobOptions(on, flavor, repo, release, secrets, timeout, package, dry_run)
+        job = JobOptions(on, flavor, repo, release, secrets, timeout, package, dry_run, yes)
         job.check(
             name for name, given in {**chosen, "--fresh": fresh}.items() if given and name != "--launch"
         )

@@ -218,9 +218,7 @@ def _outcome(run: RunFolder) -> list[tuple[str, str]]:
 def _next(run: RunFolder) -> str:
     prompt = run.manifest.recipe.prompt
     if prompt != "chatdoctor@1":
-        return (
-            f"prepare_release (chatdoctor_hub.release) makes a release of it, which is served under {prompt}"
-        )
+        return f"chatdoctor release {run.path} makes a release of it, which is served under {prompt}"
     weights = "model" if run.manifest.recipe.adapter.kind == "full" else "adapter"
     return f"chatdoctor chat {run.path / weights}"
 

@@ -128,7 +128,7 @@ class Corpus:
             licence: of the corpus, for the data card.
             shard_size: dialogues a file.
             extra: what else the record should hold; values that JSON can hold, no patient's words. Texts under
-                "description", "consent" and "contact" stand in the data card.
+                "description", "consent", "deidentification" and "contact" stand in the data card.
 
         Raises:
             DataFormatError: when the splits share dialogues or there is nothing to train on, when `folder` is

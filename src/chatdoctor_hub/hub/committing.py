@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub import __version__
 from chatdoctor_hub.errors import ChatDoctorError, HubConflictError, HubError, HubUnreachableError
 from chatdoctor_hub.hub.contents import Contents
+from chatdoctor_hub.hub.edits import commit_title
 from chatdoctor_hub.hub.planning import PublishPlan
 from chatdoctor_hub.hub.session import Session, is_lost, status_of
 from chatdoctor_hub.hub.stored import Stored, StoredFile, files_at
@@ -16,7 +16,7 @@ from chatdoctor_hub.hub.stored import Stored, StoredFile, files_at
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-__all__ = ["Committed", "commit", "head_of", "merge_request"]
+__all__ = ["Committed", "check_tree", "commit", "head_of", "merge_request"]
 
 _LOOKED_AT = 20  # open pull requests, the newest first
 
@@ -40,7 +40,9 @@ class Committed:
     page: str = ""
 
 
-def commit(session: Session, plan: PublishPlan, stored: Stored) -> Committed:
+def commit(
+    session: Session, plan: PublishPlan, stored: Stored, *, branch: str | None = None, pr: bool = False
+) -> Committed:
     """Send what is new, and make one commit of all changes; large files that are there are not sent again.
 
     An answer that got lost is looked for before anything is sent a second time.
@@ -49,14 +51,15 @@ def commit(session: Session, plan: PublishPlan, stored: Stored) -> Committed:
         session: to ask with.
         plan: what is to be done.
         stored: what is there.
+        branch: that is at the same commit; the one of the plan by default.
+        pr: make a pull request of it, and leave the branch.
 
     Raises:
         HubConflictError: when another commit came first; nothing was overwritten.
         HubError: or another of its kinds.
     """
-    if not plan.is_changed:
-        return Committed(stored.head, False, plan.settings.revision)
-    attempt = _Request(session, plan, stored) if plan.settings.pr else _Push(session, plan, stored)
+    kind = _Request if pr else _Push
+    attempt = kind(session, plan, stored, branch or plan.settings.revision)
     if (there := attempt.before()) is not None:
         return there
     try:
@@ -69,15 +72,15 @@ def commit(session: Session, plan: PublishPlan, stored: Stored) -> Committed:
     return made
 
 
-def head_of(session: Session, plan: PublishPlan) -> str:
-    """The commit that the branch is at now.
+def head_of(session: Session, plan: PublishPlan, branch: str) -> str:
+    """The commit that a branch is at now.
 
     Raises:
         HubError: or one of its kinds.
     """
     info = session.ask(
         plan.repo,
-        lambda: session.api.repo_info(plan.repo, repo_type=plan.type, revision=plan.settings.revision),
+        lambda: session.api.repo_info(plan.repo, repo_type=plan.type, revision=branch),
     )
     return str(info.sha)
 
@@ -89,20 +92,36 @@ def merge_request(session: Session, plan: PublishPlan, made: Committed, stored: 
         HubConflictError: when the branch has moved on in a way that does not go with it.
         HubError: or another of its kinds.
     """
-    tried = False
+    tried, branch = False, plan.settings.revision
 
     def merge() -> None:
         nonlocal tried
-        if tried and head_of(session, plan) != stored.head:
+        if tried and head_of(session, plan, branch) != stored.head:
             return
         tried = True
         session.api.merge_pull_request(plan.repo, made.number, repo_type=plan.type)
 
     session.ask(f"pull request {made.number} of {plan.repo}", merge)
-    head = head_of(session, plan)
+    head = head_of(session, plan, branch)
     if not _is_there(plan, files_at(session, plan.repo, plan.type, head)):
-        raise HubConflictError(_moved(plan, stored.head, head))
+        raise HubConflictError(_moved(plan, branch, stored.head, head))
     return head
+
+
+def check_tree(session: Session, plan: PublishPlan, verified: str, oid: str) -> None:
+    """Refuse a commit whose files are not those of another, which was verified.
+
+    Raises:
+        HubConflictError: when they differ.
+        HubError: or another of its kinds.
+    """
+    there, meant = (files_at(session, plan.repo, plan.type, one) for one in (oid, verified))
+    if there != meant:
+        name = min(path for path in {*there, *meant} if there.get(path) != meant.get(path))
+        raise HubConflictError(
+            f"{plan.repo}: expected {plan.settings.revision} at {oid} to hold what was verified at {verified}, found "
+            f"another {name}, pushed meanwhile by somebody else; look at that commit, then publish again."
+        )
 
 
 def _is_there(plan: PublishPlan, files: Mapping[str, StoredFile]) -> bool:
@@ -115,9 +134,9 @@ def _is_there(plan: PublishPlan, files: Mapping[str, StoredFile]) -> bool:
     )
 
 
-def _moved(plan: PublishPlan, expected: str, found: str) -> str:
+def _moved(plan: PublishPlan, branch: str, expected: str, found: str) -> str:
     return (
-        f"{plan.repo}: expected {plan.settings.revision} at {expected}, found it at {found}, pushed meanwhile by "
+        f"{plan.repo}: expected {branch} at {expected}, found it at {found}, pushed meanwhile by "
         "somebody else; nothing was overwritten: look at that commit, then publish again."
     )
 
@@ -125,8 +144,8 @@ def _moved(plan: PublishPlan, expected: str, found: str) -> str:
 class _Push:
     """A commit on a branch."""
 
-    def __init__(self, session: Session, plan: PublishPlan, stored: Stored) -> None:
-        self.session, self.plan, self.stored = session, plan, stored
+    def __init__(self, session: Session, plan: PublishPlan, stored: Stored, branch: str) -> None:
+        self.session, self.plan, self.stored, self.branch = session, plan, stored, branch
         self.operations = _operations(plan)
         self.tried = False
 
@@ -143,23 +162,23 @@ class _Push:
     def options(self) -> dict[str, Any]:
         name = self.plan.contents.folder.resolve().name
         return {
-            "commit_message": f"Publish {name} with chatdoctor-hub {__version__}",
+            "commit_message": commit_title(name),
             "repo_type": self.plan.type,
-            "revision": self.plan.settings.revision,
+            "revision": self.branch,
             "parent_commit": self.stored.head,
         }
 
     def committed(self, made: Any) -> Committed:
-        return Committed(str(made.oid), True, self.plan.settings.revision)
+        return Committed(str(made.oid), True, self.branch)
 
     def landed(self) -> Committed | None:
         """The commit, when it was made although no answer came; None when the branch has not moved."""
-        head = head_of(self.session, self.plan)
+        head = head_of(self.session, self.plan, self.branch)
         if head == self.stored.head:
             return None
         if _is_there(self.plan, files_at(self.session, self.plan.repo, self.plan.type, head)):
-            return Committed(head, True, self.plan.settings.revision)
-        raise HubConflictError(_moved(self.plan, self.stored.head, head))
+            return Committed(head, True, self.branch)
+        raise HubConflictError(_moved(self.plan, self.branch, self.stored.head, head))
 
     def landed_after(self, error: HubError) -> Committed:
         try:

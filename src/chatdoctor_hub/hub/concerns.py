@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import pickletools
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from chatdoctor_hub.errors import MissingExtraError
-from chatdoctor_hub.hub.contents import Contents, LocalFile
+from chatdoctor_hub.hub.contents import CARD, CORPUS, Contents, LocalFile
 from chatdoctor_hub.hub.credentials import credentials_in
-from chatdoctor_hub.release import public_obstacles
+from chatdoctor_hub.hub.strangers import Strangers, sort_strangers
+from chatdoctor_hub.release import Manifest, public_obstacles, render_card
+from chatdoctor_hub.release.manifest import MANIFEST
 
 __all__ = ["ACCEPTABLE", "PICKLES", "Concern", "find_concerns", "is_pickle_name"]
 
 Weight = Literal["refused", "public", "note"]
-ACCEPTABLE = ("licences", "identifiers")
+ACCEPTABLE = ("licences", "identifiers", "pictures")
 """The kinds that may be made public all the same, when somebody says so."""
 
 # What torch.load, numpy, joblib and pandas unpickle.
@@ -24,9 +29,11 @@ PICKLES = frozenset(
     {".bin", ".pt", ".pth", ".pt2", ".ptl", ".ckpt", ".pkl", ".pickle", ".pck", ".mar", ".th"}
 )
 PICKLES |= {".joblib", ".dill", ".cloudpickle", ".npy", ".npz"}
-_TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather", ".xlsx", ".xls"})
-_TABLES |= {".db", ".sqlite", ".sqlite3", ".log"}
+_LARGEST_TEXT_PICKLE = 16 << 20  # of protocol 0, which is looked for by reading all of it
+# What a card must be able to say: links, and the services it names.
+_NO_PERSON = frozenset({"url", "platform"})
 _LARGEST_FILE = 200 << 30  # what the Hub asks to stay below in one file
+_NOT_LOOKED_FOR = "not looked for: pip install 'chatdoctor-hub[deidentify]', and look before others do"
 _MOST_FILES = 25_000  # large files in one commit, as huggingface_hub says
 
 
@@ -35,7 +42,7 @@ class Concern:
     """Something to know before a folder goes up; never the words it is about.
 
     Args:
-        kind: "secrets", "pickles", "size", "tables", "licences", "identifiers", "strangers" or "left out".
+        kind: "secrets", "pickles", "size", "base", "licences", "identifiers", "pictures", "strangers" or "left out".
         weight: "refused" lets nothing go up; "public" only to oneself, unless it is accepted by its kind; "note"
             is to be known.
         where: a file, or "" for the folder.
@@ -61,7 +68,10 @@ def find_concerns(contents: Contents) -> tuple[Concern, ...]:
     found = [concern for file in contents.files for concern in _of_file(file)]
     found += _of_sizes(contents)
     found += [Concern("licences", "public", "", text) for text in public_obstacles(contents.folder)]
-    found += _of_strangers(contents)
+    found += _of_base(contents)
+    strangers = sort_strangers(contents, {concern.where for concern in found if concern.weight == "refused"})
+    found += _of_strangers(strangers)
+    found += _of_words({CARD: _own_words(contents), **strangers.documents})
     if contents.type == "dataset":
         found += _of_patients(contents.folder)
     if contents.left_out:
@@ -101,6 +111,8 @@ def _pickle(file: LocalFile) -> str:
     # What protocol 2 and above opens with is no UTF-8.
     if len(start) > 1 and start[0] == 0x80 and start[1] in range(2, 6):
         return "a pickle by its content"
+    if file.size <= _LARGEST_TEXT_PICKLE and _is_text_pickle(file.file):
+        return "a pickle by its content"
     if start.startswith(b"PK\x03\x04"):
         try:
             with zipfile.ZipFile(file.file) as archive:
@@ -120,13 +132,72 @@ def _of_sizes(contents: Contents) -> Iterator[Concern]:
             yield Concern("size", "note", file.path, "empty")
 
 
-def _of_strangers(contents: Contents) -> Iterator[Concern]:
-    tables = [path for path in contents.strangers if Path(path).suffix.lower() in _TABLES]
-    for path in tables:
-        what = "a table that the record of the folder does not list; it may hold patients' words: remove it"
-        yield Concern("tables", "refused", path, what)
-    if others := [path for path in contents.strangers if path not in tables]:
-        yield Concern("strangers", "note", "", f"not listed in the record, and going up: {_some(others)}")
+def _is_text_pickle(file: Path) -> bool:
+    """Whether all of it is a pickle of protocol 0 or 1, which opens with nothing of its own; it is not run."""
+    with file.open("rb") as opened:
+        try:
+            operations = sum(1 for _ in pickletools.genops(opened))
+        except (ValueError, MemoryError):
+            return False
+        return operations > 1 and not opened.read(1)
+
+
+def _of_strangers(strangers: Strangers) -> Iterator[Concern]:
+    for path, what in strangers.others.items():
+        yield Concern("strangers", "refused", path, what)
+    for path in strangers.pictures:
+        what = "not listed in the record, and only eyes can tell whether it shows a patient: look at it"
+        yield Concern("pictures", "public", path, what)
+    if names := list(strangers.documents):
+        yield Concern("strangers", "note", "", f"not listed in the record, and going up: {_some(names)}")
+
+
+def _of_base(contents: Contents) -> Iterator[Concern]:
+    if contents.type == "dataset":
+        return
+    made = _manifest(contents.folder)
+    if made.weights == "adapter" and not made.base.path and not made.base.revision:
+        what = (
+            f"an adapter of {Path(made.base.id).name}, a model that only this machine has, so that nobody else can "
+            "load it; tune a base that is on the Hub, or release it with --merge or --include-base"
+        )
+        yield Concern("base", "public", "", what)
+
+
+def _own_words(contents: Contents) -> str:
+    """The lines of a card that people wrote, without those that its records make."""
+    if contents.type == "model":
+        made = render_card(_manifest(contents.folder))
+    else:
+        from chatdoctor_hub.corpus.building.card import render_data_card
+
+        made = render_data_card(json.loads((contents.folder / CORPUS).read_text(encoding="utf-8")))
+    known = frozenset(made.splitlines())
+    lines = (contents.folder / CARD).read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if line not in known)
+
+
+def _manifest(folder: Path) -> Manifest:
+    # Its digests were checked when the contents were read.
+    return Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+
+
+def _of_words(written: Mapping[str, str]) -> Iterator[Concern]:
+    """What of people stands in words that no record knows of; counts alone."""
+    from chatdoctor_hub.corpus.cleaning import Deidentifier
+
+    for path, words in written.items():
+        if not words.strip():
+            continue
+        try:
+            found = Counter(finding.kind for finding in Deidentifier().text(words)[1])
+        except MissingExtraError:
+            yield Concern("identifiers", "public", path, _NOT_LOOKED_FOR)
+            continue
+        if kinds := [f"{count:,} {kind}" for kind, count in found.items() if kind not in _NO_PERSON]:
+            yield Concern(
+                "identifiers", "public", path, f"found {', '.join(kinds)}; remove what is of a patient"
+            )
 
 
 def _of_patients(folder: Path) -> Iterator[Concern]:
@@ -138,8 +209,7 @@ def _of_patients(folder: Path) -> Iterator[Concern]:
     try:
         counts = count_identifiers(item for name in SPLITS for item in corpus.stream(name))
     except MissingExtraError:
-        what = "not looked for: pip install 'chatdoctor-hub[deidentify]', and look before others do"
-        yield Concern("identifiers", "public", "", what)
+        yield Concern("identifiers", "public", "", _NOT_LOOKED_FOR)
         return
     if counts.by_kind:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.by_kind.items())

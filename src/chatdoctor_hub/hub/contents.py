@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from chatdoctor_hub.errors import PublishError
 from chatdoctor_hub.release import check_folder
 from chatdoctor_hub.release.manifest import MANIFEST
 
-__all__ = ["CARD", "CORPUS", "Contents", "LocalFile", "RepoType", "listed_in", "read_contents"]
+__all__ = ["CARD", "CORPUS", "Contents", "LocalFile", "RepoType", "is_welcome", "listed_in", "read_contents"]
 
 RepoType = Literal["model", "dataset"]
 CARD, CORPUS = "README.md", "corpus.json"
@@ -73,6 +74,7 @@ def read_contents(folder: str | Path, type: RepoType | None = None) -> Contents:
         PublishError: when it is of another type than was meant, or a link in it leads out of it.
     """
     folder = Path(folder).expanduser()
+    _check_kind(folder)
     check_folder(folder)
     found: RepoType = "model" if (folder / MANIFEST).is_file() else "dataset"
     if type not in (None, found):
@@ -87,9 +89,31 @@ def read_contents(folder: str | Path, type: RepoType | None = None) -> Contents:
     paths, left_out = _paths(folder)
     record = (folder / (MANIFEST if found == "model" else CORPUS)).read_text(encoding="utf-8")
     listed = listed_in(record, found)
-    strangers = [path for path in paths if path not in listed and path.rpartition("/")[2] not in _WELCOME]
+    strangers = [path for path in paths if path not in listed and not is_welcome(path)]
     files = tuple(_described(folder, path) for path in paths)
+    if found == "model":
+        _check_digests(folder, record, files)
     return Contents(folder, found, files, tuple(strangers), left_out)
+
+
+def _check_kind(folder: Path) -> None:
+    """Name what a release is made of, or where it is, to whoever gives the folder beside it.
+
+    Raises:
+        PublishError: for the folder of a run, or of a quickstart.
+    """
+    if (folder / MANIFEST).is_file() or (folder / CORPUS).is_file():
+        return
+    if (folder / "run.json").is_file():
+        raise PublishError(
+            f"{folder}: expected a release or a corpus, found the folder of a tuning run; make its release first: "
+            f"chatdoctor release {folder} --license … --out RELEASE."
+        )
+    if (folder / "release" / MANIFEST).is_file():
+        raise PublishError(
+            f"{folder}: expected a release or a corpus, found a folder with a release in it; publish "
+            f"{folder / 'release'}."
+        )
 
 
 _WHAT = {"model": "a model release", "dataset": "a corpus"}
@@ -108,6 +132,21 @@ def listed_in(record: str, type: RepoType) -> frozenset[str]:
     except (ValueError, AttributeError, TypeError):
         names = frozenset()
     return names | {CARD, MANIFEST if type == "model" else CORPUS}
+
+
+def is_welcome(path: str) -> bool:
+    """Whether a file of that name needs no record: a licence, a notice, how to cite."""
+    return path.rpartition("/")[2] in _WELCOME
+
+
+def _check_digests(folder: Path, record: str, files: Iterable[LocalFile]) -> None:
+    """`load_manifest` reads what a model is loaded from; here every file is read anyway, also a base inside."""
+    digests = json.loads(record)["files"]
+    if changed := [file.path for file in files if digests.get(file.path, file.sha256) != file.sha256]:
+        raise PublishError(
+            f"{folder}: expected the files that {MANIFEST} records, found others as {', '.join(changed)}; make or "
+            "fetch the release again."
+        )
 
 
 def _paths(folder: Path) -> tuple[list[str], tuple[str, ...]]:

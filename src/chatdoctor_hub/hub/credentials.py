@@ -61,20 +61,21 @@ _FORMS = (
     ),
 )
 _BLOCK = 1 << 20
-_OVERLAP = 512  # no form needs more to be told
+_OVERLAP = 2048  # no form needs more to be told, in UTF-32 either
 
 
 def credentials_in_text(text: bytes) -> Counter[str]:
     """How many of each kind stand in a text.
 
     Args:
-        text: bytes of UTF-8, or of anything else.
+        text: bytes of UTF-8, of UTF-16 or of anything else.
     """
     found: Counter[str] = Counter()
     for form in _FORMS:
         if any(mark in text for mark in form.marks):
             found[form.kind] += sum(1 for _ in form.pattern.finditer(text))
-    return +found
+    # In UTF-16 and UTF-32 the letters of a token are apart, with zeros between them.
+    return found | credentials_in_text(text.replace(b"\0", b"")) if b"\0" in text else +found
 
 
 def credentials_in(file: Path) -> Counter[str]:

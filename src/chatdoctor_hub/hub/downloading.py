@@ -54,7 +54,7 @@ def download(
         HubError: or another of its kinds.
     """
     _check_room(folder, sum(file.size for file in files.values()), repo)
-    with room_on_disk(folder, repo):
+    with room_on_disk(folder.parent, repo):
         session.ask(
             repo,
             lambda: session.api.snapshot_download(

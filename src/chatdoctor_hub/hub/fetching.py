@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chatdoctor_hub.errors import HubConflictError, HubNotFoundError, HubUnreachableError
@@ -13,7 +16,7 @@ from chatdoctor_hub.hub.downloading import compare, download, exactly, room_on_d
 from chatdoctor_hub.hub.finding import check_id, find_commit
 from chatdoctor_hub.hub.session import Session
 from chatdoctor_hub.hub.stored import files_at
-from chatdoctor_hub.hub.verifying import check_folder_of, check_is_ours
+from chatdoctor_hub.hub.verifying import check_folder_of, check_is_ours, in_place_of
 from chatdoctor_hub.release.manifest import MANIFEST
 
 __all__ = ["fetch"]
@@ -37,7 +40,7 @@ def fetch(
         repo_id: "me/my-model".
         revision: branch, tag or commit; main by default.
         out: the folder to write; an earlier release or corpus there is replaced. By default the Hub's cache, where
-            `ChatDoctor(model="me/my-model")` finds it; in offline mode what was fetched before is checked.
+            `ChatDoctor(model="me/my-model")` finds it; in offline mode what is there already is taken, and checked.
         type: "model" or "dataset"; by default whichever there is.
         endpoint: address of the Hub; HF_ENDPOINT, or the public Hub, by default.
         token: of the Hub; HF_TOKEN, or the one that was logged in with, by default; False for none.
@@ -54,8 +57,8 @@ def fetch(
 
     check_id(repo_id)
     session = Session(endpoint, token)
-    if out is None and constants.HF_HUB_OFFLINE:
-        return _from_cache(session, repo_id, revision, type)
+    if constants.HF_HUB_OFFLINE:
+        return _from_cache(session, repo_id, revision, type, out)
     found, commit = find_commit(session, repo_id, revision, type)
     files = wanted(files_at(session, repo_id, found, commit))
     check_is_ours(repo_id, found, files.keys())
@@ -63,19 +66,27 @@ def fetch(
         folder = _into_cache(session, repo_id, found, revision, list(files))
         if folder.name != commit:
             raise HubConflictError(
-                f"{repo_id}: expected the commit {commit[:12]}, found {folder.name[:12]}, which was pushed meanwhile; "
+                f"{repo_id}: expected the commit {commit}, found {folder.name}, which was pushed meanwhile; "
                 "fetch again."
             )
         with room_on_disk(folder, repo_id):
             compare(session, repo_id, found, commit, folder, files)
         check_folder_of(folder, found)
         return folder
-    what, marker = ("release", MANIFEST) if found == "model" else ("corpus", CORPUS)
+    with _written(out, found, f"{repo_id}@{revision or commit}") as partial:
+        download(session, repo_id, found, commit, partial, files)
+    return Path(out)
+
+
+@contextmanager
+def _written(out: str | os.PathLike[str], type: RepoType, name: str) -> Iterator[Path]:
+    """A new folder that takes the place of `out` when it is filled and checked."""
+    what, marker = ("release", MANIFEST) if type == "model" else ("corpus", CORPUS)
     with replacing_folder(out, what=what, marker=marker) as partial:
         partial.mkdir(exist_ok=True)
-        download(session, repo_id, found, commit, partial, files)
-        check_folder_of(partial, found)
-    return Path(out)
+        yield partial
+        with in_place_of(partial, name):
+            check_folder_of(partial, type)
 
 
 def _into_cache(
@@ -106,16 +117,29 @@ def _into_cache(
     return Path(found)
 
 
-def _from_cache(session: Session, repo: str, revision: str | None, type: RepoType | None) -> Path:
-    """What was fetched before, without a question to the Hub."""
+def _from_cache(
+    session: Session,
+    repo: str,
+    revision: str | None,
+    type: RepoType | None,
+    out: str | os.PathLike[str] | None,
+) -> Path:
+    """What was fetched before, without a question to the Hub; copied to `out`, if that is given."""
     for kind in (type,) if type else ("model", "dataset"):
         try:
             folder = _into_cache(session, repo, kind, revision, [], offline=True)
         except HubNotFoundError:
             continue
         check_is_ours(repo, kind, [file.name for file in folder.iterdir()])
-        check_folder_of(folder, kind)
-        return folder
+        if out is None:
+            check_folder_of(folder, kind)
+            return folder
+        with (
+            _written(out, kind, f"{repo}@{revision or folder.name}") as partial,
+            room_on_disk(partial.parent, repo),
+        ):
+            shutil.copytree(folder, partial, dirs_exist_ok=True)
+        return Path(out)
     raise HubUnreachableError(
         f"{repo}: expected it in the Hub's cache, as HF_HUB_OFFLINE is set, found none of that revision; unset it, or "
         "fetch it where there is a network."

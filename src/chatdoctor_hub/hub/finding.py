@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import urlsplit
 
-from chatdoctor_hub.errors import HubError, HubNotFoundError
+from chatdoctor_hub.errors import ConfigError, HubError, HubNotFoundError
 from chatdoctor_hub.hub.contents import RepoType
 from chatdoctor_hub.hub.session import Session
 
-__all__ = ["check_id", "find_commit"]
+__all__ = ["check_endpoint", "check_id", "find_commit"]
 
 
 def check_id(repo_id: str) -> None:
@@ -30,6 +31,24 @@ def check_id(repo_id: str) -> None:
         ) from error
 
 
+def check_endpoint(session: Session) -> None:
+    """Refuse an address that is none, before it is asked.
+
+    Raises:
+        ConfigError: when it is no web address.
+    """
+    try:
+        address = urlsplit(session.endpoint)
+        is_web = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        is_web = False
+    if not is_web:
+        raise ConfigError(
+            "Expected the address of a Hub such as 'https://hub.example.org' (HF_ENDPOINT), found "
+            f"{session.endpoint!r}; correct it."
+        )
+
+
 def find_commit(
     session: Session, repo: str, revision: str | None = None, type: RepoType | None = None
 ) -> tuple[RepoType, str]:
@@ -42,12 +61,14 @@ def find_commit(
         type: that is meant; None takes a model, or else a data set.
 
     Raises:
+        ConfigError: when the Hub's address is none.
         HubNotFoundError: when there is none, or only one of another type, or no such revision.
         HubError: or another of its kinds.
     """
     from huggingface_hub.errors import RevisionNotFoundError
 
     check_id(repo)
+    check_endpoint(session)
     kinds: tuple[RepoType, ...] = ("dataset", "model") if type == "dataset" else ("model", "dataset")
     what = f"{repo} at {revision}" if revision else repo
     missing: list[HubNotFoundError] = []

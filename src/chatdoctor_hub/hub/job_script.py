@@ -30,6 +30,7 @@ from pathlib import Path
 
 RECIPE = """\\
 {recipe}"""
+COMMITS = {commits}  # of the models
 RELEASE = {release}
 REPO = {repo}
 STRATEGY, PROCESSES = {launch}
@@ -48,12 +49,18 @@ def tell(record):
 
 def main():
     from chatdoctor_hub.hub import publish
+    from chatdoctor_hub.models import locate
     from chatdoctor_hub.release import prepare_release
     from chatdoctor_hub.training import RecipeConfig, fine_tune, launch
 
     os.chdir(tempfile.mkdtemp())
     Path("recipe.yaml").write_text(RECIPE, encoding="utf-8")
     config = RecipeConfig.load("recipe.yaml")
+    for model, commit in COMMITS.items():
+        # The cache of this job then takes that commit for the main branch, whatever that is by now.
+        main = locate(model, commit).parents[1] / "refs" / "main"
+        main.parent.mkdir(exist_ok=True)
+        main.write_text(commit)
     print(f"Tuning {{config.base}} on {{', '.join(source.path for source in config.data)}}", flush=True)
     if STRATEGY:
         run = launch(config, STRATEGY, PROCESSES, on_step=tell)
@@ -85,6 +92,7 @@ def script_text(
     *,
     repo: str,
     release: Mapping[str, Any],
+    commits: Mapping[str, str],
     packages: Sequence[str],
     strategy: str | None = None,
     processes: int | None = None,
@@ -96,6 +104,7 @@ def script_text(
         recipe: the whole recipe in YAML.
         repo: id of the repository to publish to.
         release: settings of `prepare_release`.
+        commits: of the models that the recipe names, by id.
         packages: requirements of pip.
         strategy: of `launch`, None for one process.
         processes: for it; None: one a GPU.
@@ -104,6 +113,7 @@ def script_text(
     return _SCRIPT.format(
         packages=json.dumps(list(packages)),
         recipe=recipe.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').replace("\r", "\\r"),
+        commits=pformat(dict(commits), width=100),
         release=pformat(dict(release), width=100, sort_dicts=False),
         repo=repr(repo),
         launch=repr((strategy, processes)),

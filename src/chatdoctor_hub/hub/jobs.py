@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from chatdoctor_hub.errors import ConfigError, HubError, HubUnreachableError
 from chatdoctor_hub.hub.job_request import TOKEN, JobRequest
 from chatdoctor_hub.hub.job_script import read_outcome
-from chatdoctor_hub.hub.rights import read_account
+from chatdoctor_hub.hub.rights import check_writer
 from chatdoctor_hub.hub.session import Session
-from chatdoctor_hub.hub.stored import read_stored
 from chatdoctor_hub.hub.verifying import VerifyReport, verify
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def submit(
     token: str | bool | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> StartedJob:
-    """Start a job, once it is known that its result may be published.
+    """Start a job, which costs money, once it is known that its result may be published.
 
     Args:
         request: of `request_job`.
@@ -92,9 +91,7 @@ def submit(
         HubError: or another of its kinds.
     """
     session = Session(endpoint, token)
-    account = read_account(session)
-    repo = account.full_id(request.repo)
-    account.check(session, repo, read_stored(session, repo, "model"), pr=False)
+    account, repo = check_writer(session, request.repo, "model")
     values = _values(request.secrets, session)
     mark = random.token_hex(8)
     told = StringIO()  # huggingface_hub prints where the script lies, also into a script's JSON
@@ -147,7 +144,8 @@ def follow(
             "name: " + ("\n  " + "\n  ".join(last) if last else "there are none.")
         )
     published = read_outcome(last[-1] if last else "", job.repo)
-    report = verify(job.repo, published["commit"], type="model", endpoint=endpoint, token=token)
+    # The job has asked the model, on a machine that has room for it.
+    report = verify(job.repo, published["commit"], type="model", endpoint=endpoint, token=token, ask=False)
     return FinishedJob(job.id, job.url, published, report)
 
 

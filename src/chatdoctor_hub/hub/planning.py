@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from chatdoctor_hub.errors import HubConflictError, PublishError
-from chatdoctor_hub.hub.concerns import Concern, find_concerns
-from chatdoctor_hub.hub.contents import Contents, LocalFile, RepoType, read_contents
-from chatdoctor_hub.hub.finding import check_id
+from chatdoctor_hub.hub.asking import missing_to_ask
+from chatdoctor_hub.hub.concerns import Concern, find_concerns, is_pickle_name
+from chatdoctor_hub.hub.contents import Contents, LocalFile, RepoType, is_welcome, read_contents
+from chatdoctor_hub.hub.edits import MADE_BY_THE_HUB
+from chatdoctor_hub.hub.finding import check_endpoint, check_id
 from chatdoctor_hub.hub.rights import read_account
 from chatdoctor_hub.hub.session import Session
-from chatdoctor_hub.hub.settings import Gate, Settings
+from chatdoctor_hub.hub.settings import ACCEPTED, Gate, Settings
 from chatdoctor_hub.hub.stored import Stored, StoredFile, read_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 __all__ = ["PlannedFile", "PublishPlan", "make_plan", "plan"]
 
@@ -85,13 +87,12 @@ class PublishPlan:
 
     @property
     def obstacles(self) -> tuple[Concern, ...]:
-        """The concerns that forbid it."""
-        public = self.visibility == "public"
+        """The concerns that forbid it, but for those that were accepted."""
+        weights = ("refused", "public") if self.visibility == "public" else ("refused",)
         return tuple(
             concern
             for concern in self.concerns
-            if concern.weight == "refused"
-            or (concern.weight == "public" and public and concern.kind not in self.settings.accept)
+            if concern.weight in weights and concern.kind not in self.settings.accept
         )
 
     def check(self) -> None:
@@ -104,8 +105,8 @@ class PublishPlan:
             return
         told = "; ".join(f"{one.where}: {one.what}" if one.where else one.what for one in self.obstacles)
         refused = any(one.weight == "refused" for one in self.obstacles)
-        kinds = sorted({one.kind for one in self.obstacles if one.weight == "public"})
-        hint = "" if refused else f" To do it all the same, accept: {', '.join(kinds)}."
+        kinds = sorted({one.kind for one in self.obstacles})
+        hint = f" To do it all the same, accept: {', '.join(kinds)}." if {*kinds} <= {*ACCEPTED} else ""
         what = "that may be uploaded" if refused else "that may be shown to everybody"
         raise PublishError(f"{self.contents.folder}: expected a folder {what}, found {told}.{hint}")
 
@@ -144,6 +145,7 @@ def plan(
     merge: bool = False,
     revision: str = "main",
     accept: Collection[str] = (),
+    ask: bool = True,
 ) -> PublishPlan:
     """What `publish` would do with the same arguments; nothing is sent but questions.
 
@@ -160,14 +162,15 @@ def plan(
         pr: open a pull request and change nothing else.
         merge: merge that pull request once it is verified.
         revision: branch to publish to.
-        accept: concerns to be made public all the same, by their kinds: "licences", "identifiers".
+        accept: concerns to pass over, by their kinds; see `Settings`.
+        ask: load the weights and ask the model a question, to verify it.
 
     Raises:
         ReleaseError, DataError, PromptError: when the folder has gaps; nothing was asked of the Hub then.
         ConfigError: for settings that do not go together.
         HubError: when the Hub does not let it be; see its kinds.
     """
-    settings = Settings(public, gated, tag, collection, pr, merge, revision, frozenset(accept))
+    settings = Settings(public, gated, tag, collection, pr, merge, revision, frozenset(accept), ask)
     return make_plan(folder, repo_id, type, settings, Session(endpoint, token))
 
 
@@ -177,6 +180,7 @@ def make_plan(
     """`plan`, for a session that is there already."""
     settings.check()
     check_id(repo_id)
+    check_endpoint(session)
     contents = read_contents(folder, type)
     account = read_account(session)
     repo = account.full_id(repo_id)
@@ -185,10 +189,12 @@ def make_plan(
     files = _files(contents, stored)
     is_changed = any(file.state != "same" for file in files)
     _check_tag(repo, stored, settings, is_changed)
-    concerns = find_concerns(contents)
-    if stored is not None and not stored.private and is_changed and not settings.public and not settings.pr:
-        what = f"{repo} is public: what goes up is seen at once; say so (public), or open a pull request (pr)"
-        concerns = (*concerns, Concern("visibility", "refused", "", what))
+    concerns = [*find_concerns(contents), *_of_answers(contents, stored, is_changed, settings)]
+    if stored is not None:
+        concerns += [*_of_edits(stored, files), *_of_what_stays(stored, files, settings)]
+        if not stored.private and is_changed and not settings.public and not settings.pr:
+            what = f"{repo} is public: what goes up is seen at once; ask for public, or open a pull request"
+            concerns.append(Concern("visibility", "refused", "", what))
     return PublishPlan(
         repo=repo,
         endpoint=session.endpoint,
@@ -196,7 +202,7 @@ def make_plan(
         stored=stored,
         files=files,
         settings=settings,
-        concerns=concerns,
+        concerns=tuple(concerns),
         changes=_changes(stored, settings),
     )
 
@@ -217,13 +223,53 @@ def _state(file: LocalFile, there: StoredFile | None) -> State:
     return "same" if there.is_same(file.size, file.sha256, file.git_sha1) else "changed"
 
 
+def _of_answers(
+    contents: Contents, stored: Stored | None, is_changed: bool, settings: Settings
+) -> Iterator[Concern]:
+    """What everybody sees was loaded before, unless that is accepted or cannot be done here."""
+    is_seen = settings.public or (stored is not None and not stored.private)
+    is_new = is_changed or stored is None or stored.private
+    if contents.type != "model" or not is_seen or not is_new:
+        return
+    if missing := missing_to_ask():
+        what = f"without {missing[0]} its weights are not loaded before others see them: pip install 'chatdoctor-hub[local]'"
+        yield Concern("unasked", "note", "", what)
+    elif not settings.ask:
+        what = (
+            "its weights are to be loaded and asked a question before others see them; do not leave that out"
+        )
+        yield Concern("unasked", "public", "", what)
+
+
+def _of_edits(stored: Stored, files: tuple[PlannedFile, ...]) -> Iterator[Concern]:
+    for file in files:
+        if file.state != "same" and file.path in stored.edited:
+            what = (
+                f"was {'changed' if file.path in stored.files else 'removed'} on the Hub since it was published from "
+                "here, which this would undo; take that over into the folder"
+            )
+            yield Concern("remote-edits", "refused", file.path, what)
+
+
+def _of_what_stays(stored: Stored, files: tuple[PlannedFile, ...], settings: Settings) -> Iterator[Concern]:
+    """Files that are on the Hub alone, and that no record there lists."""
+    stays = sorted(stored.files.keys() - {file.path for file in files} - {MADE_BY_THE_HUB})
+    for path in (path for path in stays if is_pickle_name(path)):
+        yield Concern("pickles", "refused", path, "is on the Hub, a pickle by its name; delete it there")
+    if others := [path for path in stays if not is_pickle_name(path)]:
+        is_shown_first_now = settings.public and stored.private
+        strange = is_shown_first_now and not all(map(is_welcome, others))
+        what = f"on the Hub alone, and staying there: {', '.join(others)}; delete there what should go"
+        yield Concern("staying", "public" if strange else "note", "", what)
+
+
 def _check_tag(repo: str, stored: Stored | None, settings: Settings, is_changed: bool) -> None:
     if stored is None or settings.tag is None or settings.tag not in stored.tags:
         return
     tagged = stored.tags[settings.tag]
     if tagged != stored.head or is_changed:
         raise HubConflictError(
-            f"{repo}: expected the tag {settings.tag} to be free, found it at {tagged[:12]}, another commit; choose "
+            f"{repo}: expected the tag {settings.tag} to be free, found it at {tagged}, another commit; choose "
             "another tag."
         )
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chatdoctor_hub.errors import HubConflictError, HubUnreachableError, PublishError
-from chatdoctor_hub.hub.committing import Committed, commit, merge_request
+from chatdoctor_hub.hub.committing import Committed, check_tree, commit, merge_request
 from chatdoctor_hub.hub.contents import RepoType
 from chatdoctor_hub.hub.planning import PublishPlan, make_plan
 from chatdoctor_hub.hub.session import Session
 from chatdoctor_hub.hub.settings import Gate, Settings
+from chatdoctor_hub.hub.staging import staged, tidy
 from chatdoctor_hub.hub.stored import Stored, read_stored
-from chatdoctor_hub.hub.verifying import Ask, verify_at
+from chatdoctor_hub.hub.verifying import VerifyReport, verify_at
 
 __all__ = ["Confirm", "PublishedRelease", "carry_out", "publish"]
 
 Confirm = Callable[[PublishPlan], bool]
 OnStep = Callable[[str], None]
+_VERIFYING = "Verifying: downloading, comparing, loading, asking"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class PublishedRelease:
         commit: the sha of the files.
         tag: that names it, None for none.
         url: of the repository, or of the pull request.
-        changed: whether a commit was made; False where all was there already.
+        changed: whether a commit was made, or merged; False where all was there already.
         public: whether everybody sees it.
+        verified: what was looked at.
         pull_request: its number, 0 for none or a merged one.
     """
 
@@ -45,6 +47,7 @@ class PublishedRelease:
     url: str
     changed: bool
     public: bool
+    verified: VerifyReport
     pull_request: int = 0
 
     def to_record(self) -> dict[str, Any]:
@@ -67,15 +70,16 @@ def publish(
     merge: bool = False,
     revision: str = "main",
     accept: Collection[str] = (),
+    ask: bool = True,
     confirm: Confirm | None = None,
-    ask: Ask | None = None,
     on_step: OnStep | None = None,
 ) -> PublishedRelease:
     """Publish a release or a corpus; the same call again completes what was interrupted, and else changes nothing.
 
     The folder is checked and searched for secrets, identifiers and pickles; a new repository is made private; all
-    changes are one commit on top of what was there; gate, tag and collection follow; then everything is downloaded
-    and verified, and only then is it public.
+    changes are one commit on top of what was there, which is downloaded, compared, loaded and asked a question; gate,
+    tag and collection follow, and only then is it public. Where something is published already, that commit is made
+    on a branch of its own ("chatdoctor-publish"), and the one that people use moves when it is verified.
 
     Args:
         folder: what `prepare_release` or `build_corpus` wrote.
@@ -90,56 +94,117 @@ def publish(
         pr: open a pull request and change nothing else.
         merge: merge that pull request once it is verified.
         revision: branch to publish to.
-        accept: concerns to be made public all the same, by their kinds: "licences", "identifiers".
+        accept: concerns to pass over, by their kinds; see `Settings`.
+        ask: load the weights and ask the model a question, to verify it. Without that a model may not be shown to
+            everybody (accept: "unasked"), unless torch, transformers or peft is not installed.
         confirm: shown the plan before anything is sent; False ends it. By default it goes ahead.
-        ask: answers a question with the model in a folder, for the verification; see `verify`.
         on_step: told what is being done, in a few words.
 
     Raises:
         ReleaseError, DataError, PromptError: when the folder has gaps; nothing was asked of the Hub then.
         ConfigError: for settings that do not go together.
-        PublishError: when the folder must not go up, or not to everybody, or it was not confirmed.
+        PublishError: when the folder must not go up, or not to everybody, or it was not confirmed, or what came back
+            from the Hub is not good.
+        ModelError, GenerationError: when it cannot be loaded, or cannot answer.
         HubConflictError: when another commit came first, or the name or the tag is taken.
         HubError: or another of its kinds.
     """
     session = Session(endpoint, token)
-    settings = Settings(public, gated, tag, collection, pr, merge, revision, frozenset(accept))
+    settings = Settings(public, gated, tag, collection, pr, merge, revision, frozenset(accept), ask)
     plan = make_plan(folder, repo_id, type, settings, session)
     plan.check()
     if confirm is not None and not confirm(plan):
         raise PublishError(f"{plan.repo}: expected a yes, found none; nothing was sent.")
-    return carry_out(session, plan, ask=ask, on_step=on_step)
+    return carry_out(session, plan, on_step=on_step)
 
 
-def carry_out(
-    session: Session, plan: PublishPlan, *, ask: Ask | None = None, on_step: OnStep | None = None
-) -> PublishedRelease:
+def carry_out(session: Session, plan: PublishPlan, *, on_step: OnStep | None = None) -> PublishedRelease:
     """Do what a plan says; see `publish`."""
     told = on_step or (lambda step: None)
     stored = plan.stored or _created(session, plan, told)
-    told(f"Sending {plan.upload_bytes / 1e6:,.1f} MB" if plan.is_changed else "All files are there")
-    made = commit(session, plan, stored)
-    look = partial(verify_at, session, plan.repo, plan.type, contents=plan.contents, ask=ask)
-    if made.number:
-        told("Verifying the pull request")
-        look(made.oid, revision=made.revision)
-        if not plan.settings.merge:
-            return _published(session, plan, made, stored, tag=None)
-        told("Merging the pull request")
-        merged = merge_request(session, plan, made, stored)
-        made = Committed(merged, made.changed, plan.settings.revision)
-        _arrange(session, plan, made, stored, told)
+    if not plan.settings.pr:
+        tidy(session, plan, stored)
+    if not plan.is_changed:
+        told("All files are there; verifying them")
+        made = Committed(stored.head, False, plan.settings.revision)
+        report = _look(session, plan, made)
     else:
+        told(f"Sending {plan.upload_bytes / 1e6:,.1f} MB")
+        make = _by_request if plan.settings.pr else _directly if _is_nobodys(stored) else _by_a_branch
+        made, report = make(session, plan, stored, told)
+    if not made.number:
         _arrange(session, plan, made, stored, told)
-        told("Verifying: downloading, comparing, loading")
-        look(made.oid, revision=plan.settings.revision)
-    if plan.settings.public and stored.private:
-        told("Making it public")
-        session.ask(
-            f"the visibility of {plan.repo}",
-            lambda: session.api.update_repo_settings(plan.repo, private=False, repo_type=plan.type),
-        )
-    return _published(session, plan, made, stored, tag=plan.settings.tag)
+        if plan.settings.public and stored.private:
+            told("Making it public")
+            session.ask(
+                f"the visibility of {plan.repo}",
+                lambda: session.api.update_repo_settings(plan.repo, private=False, repo_type=plan.type),
+            )
+    return PublishedRelease(
+        repo=plan.repo,
+        type=plan.type,
+        commit=made.oid,
+        tag=None if made.number else plan.settings.tag,
+        url=made.page or session.url(plan.repo, plan.type),
+        changed=made.changed,
+        public=plan.settings.public or not stored.private,
+        verified=report,
+        pull_request=made.number,
+    )
+
+
+def _look(session: Session, plan: PublishPlan, made: Committed) -> VerifyReport:
+    return verify_at(
+        session,
+        plan.repo,
+        plan.type,
+        made.oid,
+        revision=made.revision,
+        contents=plan.contents,
+        ask=plan.settings.ask,
+    )
+
+
+def _is_nobodys(stored: Stored) -> bool:
+    """Whether nobody can be using what is there: it is empty, and private."""
+    return stored.private and stored.is_empty
+
+
+def _directly(
+    session: Session, plan: PublishPlan, stored: Stored, told: OnStep
+) -> tuple[Committed, VerifyReport]:
+    made = commit(session, plan, stored)
+    told(_VERIFYING)
+    return made, _look(session, plan, made)
+
+
+def _by_a_branch(
+    session: Session, plan: PublishPlan, stored: Stored, told: OnStep
+) -> tuple[Committed, VerifyReport]:
+    """A commit on a branch of its own, and the same one where people look only when that is verified."""
+    with staged(session, plan, stored) as branch:
+        first = commit(session, plan, stored, branch=branch)
+        told(_VERIFYING)
+        report = _look(session, plan, first)
+        told(f"Moving {plan.settings.revision}")
+        made = commit(session, plan, stored)  # the large files are there
+        check_tree(session, plan, first.oid, made.oid)
+    return made, replace(report, commit=made.oid, revision=made.revision)
+
+
+def _by_request(
+    session: Session, plan: PublishPlan, stored: Stored, told: OnStep
+) -> tuple[Committed, VerifyReport]:
+    made = commit(session, plan, stored, pr=True)
+    told(_VERIFYING)
+    report = _look(session, plan, made)
+    if not plan.settings.merge:
+        return made, report
+    told("Merging the pull request")
+    merged = merge_request(session, plan, made, stored)
+    check_tree(session, plan, made.oid, merged)
+    made = Committed(merged, True, plan.settings.revision)
+    return made, replace(report, commit=made.oid, revision=made.revision)
 
 
 def _created(session: Session, plan: PublishPlan, told: OnStep) -> Stored:
@@ -208,18 +273,3 @@ def _collect(session: Session, plan: PublishPlan, wanted: str) -> None:
                 lambda: api.create_collection(wanted, namespace=owner, private=private, exists_ok=True),
             ).slug
     session.ask(what, lambda: api.add_collection_item(slug, plan.repo, plan.type, exists_ok=True))
-
-
-def _published(
-    session: Session, plan: PublishPlan, made: Committed, stored: Stored, tag: str | None
-) -> PublishedRelease:
-    return PublishedRelease(
-        repo=plan.repo,
-        type=plan.type,
-        commit=made.oid,
-        tag=tag,
-        url=made.page or session.url(plan.repo, plan.type),
-        changed=made.changed,
-        public=plan.settings.public or not stored.private,
-        pull_request=made.number,
-    )

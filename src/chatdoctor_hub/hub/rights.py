@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatdoctor_hub.errors import HubAccessError, HubNotFoundError
+from chatdoctor_hub.hub.contents import RepoType
 from chatdoctor_hub.hub.finding import check_id
 from chatdoctor_hub.hub.session import Session
-from chatdoctor_hub.hub.stored import Stored
+from chatdoctor_hub.hub.stored import Stored, read_stored
 
-__all__ = ["Account", "read_account"]
+__all__ = ["Account", "check_writer", "read_account"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Account:
             )
         if pr and stored is None:
             raise HubNotFoundError(
-                f"{repo}: expected a repository to open a pull request to, found none; publish without pr first."
+                f"{repo}: expected a repository to open a pull request to, found none; publish it first, without one."
             )
         if pr:
             return
@@ -71,7 +72,7 @@ class Account:
             )
             raise HubAccessError(
                 f"{repo}: expected a token of {owner}, found {found}; choose a name below your own"
-                f"{' or open a pull request (pr)' if stored else ''}."
+                f"{' or open a pull request' if stored else ''}."
             )
         if stored is not None:
             # A Hub that cannot tell says that there is nothing; the commit will show.
@@ -101,3 +102,22 @@ def read_account(session: Session) -> Account:
         str(one["name"]): str(one.get("roleInOrg") or "write") for one in found.get("orgs") or ()
     }
     return Account(str(found["name"]), str(token.get("role") or "write"), organisations)
+
+
+def check_writer(session: Session, repo_id: str, type: RepoType) -> tuple[Account, str]:
+    """Who the session's token belongs to, and the full id of what that account may write.
+
+    Args:
+        session: of the account.
+        repo_id: with a namespace or without.
+        type: that the repository has, or will have.
+
+    Raises:
+        HubAccessError: without a token, or when the account may not write there.
+        HubConflictError: when the name is taken by something else.
+        HubError: or another of its kinds.
+    """
+    account = read_account(session)
+    repo = account.full_id(repo_id)
+    account.check(session, repo, read_stored(session, repo, type), pr=False)
+    return account, repo

@@ -9,9 +9,13 @@ from typing import Literal
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.hub.concerns import ACCEPTABLE
 
-__all__ = ["Gate", "Settings"]
+__all__ = ["ACCEPTED", "STAGE", "Gate", "Settings"]
 
 Gate = Literal["auto", "manual", False]
+ACCEPTED = (*ACCEPTABLE, "remote-edits", "staying", "unasked")
+"""The kinds of concerns that may be passed over when somebody says so."""
+STAGE = "chatdoctor-publish"
+"""The branch for what nobody has verified yet; see `staging`."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(?:/[A-Za-z0-9][A-Za-z0-9._+-]*)*")
 
 
@@ -28,7 +32,8 @@ class Settings:
         pr: open a pull request and change nothing else.
         merge: merge that pull request once it is verified.
         revision: branch to publish to.
-        accept: kinds of concerns that are to be made public all the same: "licences", "identifiers".
+        accept: kinds of concerns to pass over, of `ACCEPTED`.
+        ask: load the weights and ask the model a question, to verify it.
     """
 
     public: bool = False
@@ -39,6 +44,7 @@ class Settings:
     merge: bool = False
     revision: str = "main"
     accept: frozenset[str] = frozenset()
+    ask: bool = True
 
     def check(self) -> None:
         """Refuse what does not go together.
@@ -51,11 +57,11 @@ class Settings:
             faults.append(f"gated to be auto, manual or false, found {self.gated!r}")
         if self.tag is not None and (not _TAG.fullmatch(self.tag) or self.tag in ("main", "HEAD")):
             faults.append(f"tag to be a name such as v1, found {self.tag!r}")
-        if not self.revision or not _TAG.fullmatch(self.revision):
+        if not _TAG.fullmatch(self.revision) or self.revision == STAGE:
             faults.append(f"revision to be a branch, found {self.revision!r}")
         if self.merge and not self.pr:
             faults.append(
-                "merge with pr, found it alone (weights are merged by `chatdoctor release --merge`)"
+                "merge with a pull request, found it alone (weights are merged by `chatdoctor release --merge`)"
             )
         if self.pr and self.revision != "main":
             faults.append(f"a pull request to main, found the revision {self.revision!r}")
@@ -69,7 +75,7 @@ class Settings:
             faults.append(
                 f"a pull request without {' and '.join(given)}, which come with its merge, found it with them"
             )
-        if unknown := sorted(self.accept - {*ACCEPTABLE}):
-            faults.append(f"accept among {', '.join(ACCEPTABLE)}, found {', '.join(unknown)}")
+        if unknown := sorted(self.accept - {*ACCEPTED}):
+            faults.append(f"accept among {', '.join(ACCEPTED)}, found {', '.join(unknown)}")
         if faults:
             raise ConfigError(f"Expected {'; '.join(faults)}.")

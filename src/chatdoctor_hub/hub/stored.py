@@ -10,12 +10,11 @@ from typing import Any
 
 from chatdoctor_hub.errors import HubConflictError, HubNotFoundError
 from chatdoctor_hub.hub.contents import CARD, CORPUS, RepoType, listed_in
+from chatdoctor_hub.hub.edits import MADE_BY_THE_HUB, edited_there
 from chatdoctor_hub.hub.session import Session
 from chatdoctor_hub.release.manifest import MANIFEST
 
-__all__ = ["Stored", "StoredFile", "files_at", "read_stored", "refuse_other_type"]
-
-_MADE_BY_THE_HUB = ".gitattributes"
+__all__ = ["Stored", "StoredFile", "files_at", "read_stored"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Stored:
         tags: the commit of each tag.
         files: by name.
         own: names that the release or the corpus there lists as its own.
+        edited: names of what people changed there since it was published.
+        branches: the commit of each branch.
     """
 
     type: RepoType
@@ -58,20 +59,25 @@ class Stored:
     tags: Mapping[str, str]
     files: Mapping[str, StoredFile]
     own: frozenset[str]
+    edited: frozenset[str]
+    branches: Mapping[str, str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is there but what the Hub itself made."""
+        return not self.files.keys() - {MADE_BY_THE_HUB}
 
 
 def read_stored(session: Session, repo: str, type: RepoType, revision: str = "main") -> Stored | None:
     """What is there; None where the Hub has no such repository, or none that it shows.
 
     Raises:
-        HubConflictError: when something is there that was not made by this library, or a repository of the other
-            type has the name.
+        HubConflictError: when something is there that was not made by this library.
         HubNotFoundError: for a branch that is not there.
     """
     try:
         info = session.ask(repo, lambda: session.api.repo_info(repo, repo_type=type))
     except HubNotFoundError:
-        refuse_other_type(session, repo, type)
         if revision != "main":
             raise HubNotFoundError(
                 f"{repo}: expected a repository with the branch {revision}, found no repository; publish to main first."
@@ -94,6 +100,8 @@ def read_stored(session: Session, repo: str, type: RepoType, revision: str = "ma
         tags={ref.name: ref.target_commit for ref in refs.tags},
         files=files,
         own=_own(session, repo, type, head, files),
+        edited=edited_there(session, repo, type, head, files),
+        branches=branches,
     )
 
 
@@ -117,29 +125,12 @@ def files_at(session: Session, repo: str, type: RepoType, revision: str) -> dict
     return found
 
 
-def refuse_other_type(session: Session, repo: str, type: RepoType) -> None:
-    """Refuse a name that a repository of the other type has.
-
-    Raises:
-        HubConflictError: when there is one.
-    """
-    other = "dataset" if type == "model" else "model"
-    try:
-        session.ask(repo, lambda: session.api.repo_info(repo, repo_type=other))
-    except HubNotFoundError:
-        return
-    raise HubConflictError(
-        f"{repo}: expected a {type} of that name or nothing, found a {other}; choose another name, or give the type "
-        f"{other}."
-    )
-
-
 def _own(
     session: Session, repo: str, type: RepoType, head: str, files: Mapping[str, StoredFile]
 ) -> frozenset[str]:
     record = MANIFEST if type == "model" else CORPUS
     if record not in files:
-        if strangers := sorted(files.keys() - {CARD, _MADE_BY_THE_HUB}):
+        if strangers := sorted(files.keys() - {CARD, MADE_BY_THE_HUB}):
             raise HubConflictError(
                 f"{repo}: expected a {'release' if type == 'model' else 'corpus'} of this library ({record}), or "
                 f"nothing, found other files ({strangers[0]} among {len(strangers)}); choose another name."

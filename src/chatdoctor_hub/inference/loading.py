@@ -99,7 +99,7 @@ def resolve_parts(
 
 
 def _release_parts(folder: Path, prompt: str | PromptPair | None, download: bool) -> Parts:
-    from chatdoctor_hub.release import load_manifest
+    from chatdoctor_hub.release import base_here, load_manifest
 
     manifest = load_manifest(folder)
     pair = as_pair(prompt) if prompt is not None else manifest.prompt_pair
@@ -113,8 +113,9 @@ def _release_parts(folder: Path, prompt: str | PromptPair | None, download: bool
                 f"{manifest.base.path!r}, which is none; fetch or make the release again."
             )
     else:
-        base = locate(manifest.base.id, manifest.base.revision or None, download=download)
-    return Parts(folder, base, folder, pair)
+        here = base_here(folder)
+        base = here or locate(manifest.base.id, manifest.base.revision or None, download=download)
+    return Parts(folder, base, folder / manifest.adapter_path, pair)
 
 
 def _adapter_base(folder: Path) -> str:

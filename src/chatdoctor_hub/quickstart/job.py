@@ -89,7 +89,7 @@ def _steps(settings: QuickstartSettings, display: Display) -> Path:
         _file(settings.knowledge),
         lambda out: steps.make_knowledge(settings, out, display),
     )
-    corpus = job.step(
+    job.step(
         "corpus",
         "Corpus",
         "read dialogues and split them"
@@ -130,10 +130,11 @@ def _steps(settings: QuickstartSettings, display: Display) -> Path:
         "Release",
         "a folder that can be pushed, with the safety prompt in its chat template (safe testing)",
         [],
-        lambda out: steps.make_release(settings, base, corpus, job.folder("tuning"), metrics, out, display),
+        lambda out: steps.make_release(
+            settings, base, job.folder("corpus"), job.folder("tuning"), metrics, out, display
+        ),
     )
     release = job.folder("release")
-    display.say(f"to publish it: hf upload YOUR-NAME/chatdoctor-quickstart {release} --private")
     job.step(
         "chat",
         "Chat",
@@ -181,7 +182,7 @@ def _close(display: Display, metrics: Found, release: Path, started: float) -> N
     )
     display.console.print(f"[bold yellow]{chatting.NOTICE}[/]", highlight=False, soft_wrap=True)
     display.console.print(
-        f"Publish:  hf upload YOUR-NAME/chatdoctor-quickstart {release} --private", soft_wrap=True
+        f"Publish:  chatdoctor publish {release} YOUR-NAME/chatdoctor-quickstart", soft_wrap=True
     )
     display.console.print(f"Go on:    chatdoctor chat {release}", soft_wrap=True)
 

@@ -24,12 +24,14 @@ from chatdoctor_hub.models import digest_of, load_tokenizer, locate
 from chatdoctor_hub.prompts import PromptPair
 from chatdoctor_hub.quickstart.display import Display
 from chatdoctor_hub.quickstart.settings import QuickstartSettings
-from chatdoctor_hub.release import prepare_release
+from chatdoctor_hub.release import prepare_release, read_corpus_file
 from chatdoctor_hub.training import RecipeConfig, fine_tune, step_count, train_tiny_base
 
 __all__ = [
     "LARGEST_BASE",
+    "LICENCE",
     "PROMPT",
+    "STARTER",
     "check_base",
     "make_base",
     "make_corpus",
@@ -40,8 +42,11 @@ __all__ = [
 ]
 
 PROMPT = "chatdoctor@1"
+LICENCE = "apache-2.0"
+"""Of the starter table, as of all of this package, and of what is made from it alone."""
+STARTER = "the starter table of chatdoctor-hub"
 LARGEST_BASE = 1_000_000_000
-"""Bytes of weights that a local base may have to travel with the release; a larger one is named by its folder."""
+"""Bytes of weights that a local base may have to travel with the release; a larger one stays where it is."""
 Found = dict[str, Any]
 
 
@@ -87,21 +92,22 @@ def make_corpus(settings: QuickstartSettings, out: Path, display: Display) -> Fo
     if settings.dialogues:
         file = read_dialogues(settings.dialogues)
         dialogues, repairs, problems, source = list(file), dict(file.repairs), file.problems, file.source
-        description = f"Dialogues read from {source}; their licence is that of the file."
+        licence, about = "unknown", {"description": f"Dialogues read from {source}."}
     else:
         table = read_table(settings)
         dialogues = synthesize(table, n=settings.synthetic, seed=settings.seed)
-        source = f"written from {table.source}"
-        description = f"Synthetic dialogues {source} by a grammar, seed {settings.seed}; no patient's words are in them."
+        source = f"written from {table.source if settings.knowledge else STARTER}"
+        licence, about = "unknown" if settings.knowledge else LICENCE, _of_nobody(source, settings.seed)
     splits = split(dialogues, seed=settings.seed)
     corpus = Corpus.write(
         out,
         splits,
         seed=settings.seed,
-        sources=[source],
+        sources=[{"name": source, "licence": "" if licence == "unknown" else licence}],
         repairs=repairs,
         problems=problems,
-        extra={"description": description},
+        licence=licence,
+        extra=about,
     )
     parts = f"{len(corpus.train)} to train, {len(corpus.validation)} to validate, {len(corpus.test)} to test"
     display.say(
@@ -112,7 +118,16 @@ def make_corpus(settings: QuickstartSettings, out: Path, display: Display) -> Fo
     for kind, count in sorted(repairs.items()):
         display.say(f"{count} repaired: {kind}.")
     _say_problems(display, [str(problem) for problem in problems])
-    return {"digest": corpus.digest, "description": description, "source": source}
+    return {"digest": corpus.digest, "source": source}
+
+
+def _of_nobody(source: str, seed: int) -> dict[str, str]:
+    """What the cards say of dialogues that were made up."""
+    return {
+        "description": f"Synthetic dialogues {source} by a grammar, seed {seed}; no patient's words are in them.",
+        "consent": "not needed, since nobody's words are in the dialogues.",
+        "deidentification": "not needed, since the people in the dialogues are made up.",
+    }
 
 
 def _say_problems(display: Display, lines: list[str]) -> None:
@@ -198,20 +213,22 @@ def tune(settings: QuickstartSettings, base: Path, corpus: Path, out: Path, disp
 def make_release(
     settings: QuickstartSettings,
     base: Found,
-    corpus: Found,
+    corpus: Path,
     run: Path,
     metrics: Found,
     out: Path,
     display: Display,
 ) -> Found:
-    """Write the release folder."""
+    """Write the release folder: a base that nobody else has is merged with its adapter, so that all can load it."""
     release = prepare_release(
         run,
         out,
         metrics=metrics,
         name="chatdoctor-quickstart",
-        corpus={"description": corpus["description"]},
-        include_base=bool(base["travels"]),
+        license=LICENCE,
+        base_license="" if settings.base else LICENCE,
+        corpus=read_corpus_file(corpus),
+        merge=bool(base["travels"]),
         accept_licences=True,  # a demonstration on this machine; the card says which are unknown
     )
     for file in sorted(path for path in release.path.rglob("*") if path.is_file()):

@@ -10,6 +10,7 @@ from chatdoctor_hub.cards import NOTICE, card_faults, card_template_text, fill_c
 from chatdoctor_hub.errors import ReleaseFormatError
 from chatdoctor_hub.release.evaluation import model_index
 from chatdoctor_hub.release.manifest import Manifest
+from chatdoctor_hub.release.places import last_name
 from chatdoctor_hub.release.sections import others_of, safety_counts, safety_rows
 from chatdoctor_hub.release.tuned import describe_tuning
 
@@ -109,7 +110,7 @@ def card_template() -> str:
 def _values(manifest: Manifest) -> dict[str, Any]:
     safety = safety_rows(manifest.metrics)
     corpus, training = manifest.corpus, manifest.training
-    loss = training.get("validation_loss")
+    loss, is_on_hub = training.get("validation_loss"), bool(_HUB_ID.fullmatch(manifest.base.id))
     return {
         "manifest": manifest,
         "pair": manifest.prompt_pair,
@@ -128,17 +129,13 @@ def _values(manifest: Manifest) -> dict[str, Any]:
         or [{"name": corpus["source"], "licence": "", "url": "", "revision": ""}],
         "deidentification": corpus.get("deidentification")
         or "not recorded; names, numbers and addresses of people may stand in the data.",
-        "base_name": _told_base(manifest.base.id),
+        "base_name": manifest.base.id if is_on_hub else last_name(manifest.base.id),
+        "is_base_on_hub": is_on_hub,
         "base_licence": manifest.base.licence,
         "licence_faults": manifest.licence_faults,
         "released": _released(manifest),
         "exported": _exported(manifest),
     }
-
-
-def _told_base(id: str) -> str:
-    """A base by its id; of a folder only the name, since the rest is nobody's business."""
-    return id if _HUB_ID.fullmatch(id) else re.split(r"[\\/]", id.rstrip("\\/"))[-1] or id
 
 
 def _released(manifest: Manifest) -> str:
@@ -154,7 +151,8 @@ def _exported(manifest: Manifest) -> str:
         return (
             f"The adapter was merged into the base's weights ({report['dtype']}): in float32 the logits differ by "
             f"{report['exact']['relative']:.1e} (relative) from those of base and adapter, as saved by "
-            f"{report['saved']['relative']:.1e}. {report['note']}".rstrip()
+            f"{report['saved']['relative']:.1e}, which is {report['saved']['update']:.2g} times what the tuning "
+            f"changes. {report['note']}".rstrip()
         )
     if made == "lora":
         return (
@@ -167,7 +165,7 @@ def _exported(manifest: Manifest) -> str:
 def _header(manifest: Manifest) -> str:
     is_adapter, kind = manifest.weights == "adapter", manifest.recipe["adapter"].get("kind", "lora")
     kind = "lora" if manifest.export.get("as") == "lora" else kind
-    pure = describe_tuning(manifest).pure
+    tuned = describe_tuning(manifest)
     own = {"license_name": manifest.license_name, "license_link": manifest.license_link}
     header: dict[str, Any] = {
         "language": list(manifest.corpus.get("languages") or ["en"]),
@@ -176,15 +174,15 @@ def _header(manifest: Manifest) -> str:
         "library_name": "peft" if is_adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": [
-            "medical",
+            *(["medical"] if tuned.medical else []),
             "dialogue",
             *([kind] if is_adapter else []),
-            *(["ptst"] if pure and manifest.prompt_pair.safety else []),
+            *(["ptst"] if tuned.pure and manifest.prompt_pair.safety else []),
             "chatdoctor-hub",
         ],
     }
     # A folder of this machine is no model that the Hub could link to.
-    if not manifest.base.path and _HUB_ID.fullmatch(manifest.base.id):
+    if _HUB_ID.fullmatch(manifest.base.id):
         header["base_model"] = manifest.base.id
         header["base_model_relation"] = "adapter" if is_adapter else "finetune"
     datasets = [source["hub_id"] for source in manifest.corpus.get("sources", ()) if source.get("hub_id")]

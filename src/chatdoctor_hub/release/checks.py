@@ -65,12 +65,13 @@ def public_obstacles(folder: str | Path) -> tuple[str, ...]:
     if manifest is not None:
         stated = [manifest.base.licence, *(source.get("licence", "") for source in _sources(manifest))]
         found = licence_obstacles(manifest.license)
-        found += licence_faults(manifest.license, manifest.base.licence, _sources(manifest))
+        faults = licence_faults(manifest.license, manifest.base.licence, _sources(manifest))
+        found += [fault.error for fault in faults]
         found += [
             fault for licence in stated if find_licence(licence) for fault in licence_obstacles(licence)
         ]
     else:
-        found = corpus_licence_faults(record) + licence_obstacles(str(record.get("licence") or ""))
+        found = corpus_licence_faults(record)
     return tuple(dict.fromkeys(found))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatdoctor_hub.release.manifest import Manifest
+from chatdoctor_hub.release.tuned import describe_tuning
 
 __all__ = ["EVAL_RESULTS", "Measured", "measured_of", "model_index", "write_eval_results"]
 
@@ -121,9 +122,8 @@ def _held_out(manifest: Manifest) -> Iterator[Measured]:
     if after := manifest.metrics.get("perplexity", {}).get("after"):
         notes = f"{after['dialogues']} dialogues, {after['tokens']} tokens"
         value = round(after["perplexity"], 4)
-        yield Measured(
-            dataset, title, "perplexity", "perplexity", "perplexity of the doctor's words", value, notes
-        )
+        name = f"perplexity of the {describe_tuning(manifest).who}'s words"
+        yield Measured(dataset, title, "perplexity", "perplexity", name, value, notes)
     if after := manifest.metrics.get("overlap", {}).get("after"):
         notes = f"{after['n']} answers"
         yield Measured(dataset, title, "rouge-l", "rouge", "ROUGE-L F1", round(after["rouge_l"], 4), notes)

@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from chatdoctor_hub.cards import conflict_between, find_licence, near_licences
 from chatdoctor_hub.errors import ReleaseFormatError
 
-__all__ = ["corpus_licence_faults", "licence_faults", "licence_obstacles", "own_licence"]
+__all__ = [
+    "LicenceFault",
+    "corpus_licence_faults",
+    "licence_faults",
+    "licence_obstacles",
+    "own_licence",
+]
+
+
+class LicenceFault(NamedTuple):
+    """A licence that is unknown, or in conflict with that of the release.
+
+    Args:
+        field: "base_license" or "data".
+        whose: "the base model", or the name of a source.
+        released: the licence of the release.
+        stated: as somebody stated it; "" where nobody did.
+        conflict: why the two do not go together; "" where the one stated is not known.
+    """
+
+    field: str
+    whose: str
+    released: str
+    stated: str
+    conflict: str
+
+    @property
+    def error(self) -> str:
+        """For whoever releases: "field: expected …, found …"."""
+        where = f"{self.field}: the licence of {self.whose}"
+        if self.conflict:
+            return f"{where}: expected one that allows {self.released}, found a conflict ({self.conflict})"
+        return f"{where}: expected a known one, found {self.stated or 'none stated'!r}"
+
+    @property
+    def told(self) -> str:
+        """For whoever reads the card: a sentence without its full stop."""
+        if self.conflict:
+            return f"The licence of {self.whose} is in conflict with this release's: {self.conflict}"
+        if self.stated:
+            return f"The licence of {self.whose} is stated as {self.stated!r}, which is none that is known"
+        return f"The licence of {self.whose} is not stated"
 
 
 def own_licence(licence: str, name: str = "", link: str = "") -> dict[str, str]:
@@ -44,16 +85,15 @@ def own_licence(licence: str, name: str = "", link: str = "") -> dict[str, str]:
     return {"license": "other", "license_name": name.strip(), **({"license_link": link} if link else {})}
 
 
-def licence_faults(licence: str, base: str, sources: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What is unknown or in conflict, each as "field: expected …, found …".
+def licence_faults(licence: str, base: str, sources: Iterable[Mapping[str, Any]]) -> list[LicenceFault]:
+    """What is unknown or in conflict.
 
     Args:
         licence: of the release; known.
         base: that of the base model, as it was stated; "" where nobody did.
         sources: of the data, with "name" and "licence".
     """
-    faults = _faults("base_license: the licence of the base model", base, licence)
-    return faults + _data_faults(licence, sources)
+    return _faults("base_license", "the base model", base, licence) + _data_faults(licence, sources)
 
 
 def licence_obstacles(licence: str) -> list[str]:
@@ -65,7 +105,7 @@ def licence_obstacles(licence: str) -> list[str]:
 
 
 def corpus_licence_faults(record: Mapping[str, Any]) -> list[str]:
-    """What is unknown or in conflict in a corpus.
+    """What is unknown, in conflict, or speaks against making a corpus public.
 
     Args:
         record: the content of `corpus.json`.
@@ -73,24 +113,23 @@ def corpus_licence_faults(record: Mapping[str, Any]) -> list[str]:
     licence = str(record.get("licence") or "")
     if find_licence(licence) is None:
         return [f"licence: expected a known licence of the corpus, found {licence or 'none'!r}"]
-    named = [{**source, "licence": source.get("licence") or licence} for source in record.get("sources", ())]
-    return _data_faults(licence, named)
+    sources = [{"name": one} if isinstance(one, str) else one for one in record.get("sources", ())]
+    named = [{**source, "licence": source.get("licence") or licence} for source in sources]
+    return [fault.error for fault in _data_faults(licence, named)] + licence_obstacles(licence)
 
 
-def _data_faults(licence: str, sources: Iterable[Mapping[str, Any]]) -> list[str]:
+def _data_faults(licence: str, sources: Iterable[Mapping[str, Any]]) -> list[LicenceFault]:
     found = [
         fault
         for source in sources
-        for fault in _faults(
-            f"data: the licence of {source['name']}", str(source.get("licence") or ""), licence
-        )
+        for fault in _faults("data", str(source["name"]), str(source.get("licence") or ""), licence)
     ]
     return list(dict.fromkeys(found))
 
 
-def _faults(where: str, stated: str, licence: str) -> list[str]:
+def _faults(field: str, whose: str, stated: str, licence: str) -> list[LicenceFault]:
     made_from, released = find_licence(stated), find_licence(licence)
     if made_from is None or released is None:
-        return [f"{where}: expected a known one, found {stated or 'none stated'!r}"]
-    reason = conflict_between(made_from, released)
-    return [f"{where}: expected one that allows {released.id}, found a conflict ({reason})"] if reason else []
+        return [LicenceFault(field, whose, licence, stated, "")]
+    conflict = conflict_between(made_from, released)
+    return [LicenceFault(field, whose, released.id, stated, conflict)] if conflict else []

@@ -38,7 +38,7 @@ class _Version(BaseModel):
 class BaseModelRecord(_Record):
     """The base model: `path` is its folder inside the release, or "" where it is fetched by `id`."""
 
-    id: str
+    id: str = Field(description="on the Hub; './NAME' of a base that is a folder of one machine")
     path: str = ""
     revision: str = Field("", description="commit of a base from the Hub, where it is known")
     licence: str = Field("", description="as it was stated; '' where nobody did")
@@ -58,9 +58,11 @@ class Manifest(_Record):
     license: str = Field(description="SPDX-like id as the Hub uses it")
     license_name: str = Field("", description="of terms of one's own, where license is 'other'")
     license_link: str = ""
-    licence_faults: tuple[str, ...] = Field((), description="what is unknown or in conflict and was accepted")
+    licence_faults: tuple[str, ...] = Field(
+        (), description="what was unknown or in conflict and accepted, in sentences for the card"
+    )
     contact: str = ""
-    created: str = Field(description="UTC, ISO 8601")
+    created: str = Field(description="when the run ended; UTC, ISO 8601")
     base: BaseModelRecord
     prompt: dict[str, Any] = Field(description="the prompt pair with the sha256 of both forms")
     recipe: dict[str, Any] = Field(description="the resolved recipe of the tuning run")
@@ -76,6 +78,15 @@ class Manifest(_Record):
         description="'as' merged or lora where the weights are not those of the run, and how it was verified",
     )
     files: dict[str, str] = Field(description="sha256 of every other file of the release but the card")
+
+    @property
+    def adapter_path(self) -> str:
+        """The folder of the adapter inside the release: beside a base that is in it too, else "" for its root.
+
+        At the root it would be taken for an adapter of everything else: transformers reads the
+        `adapter_config.json` that stands there whichever subfolder it is asked for.
+        """
+        return "adapter" if self.base.path else ""
 
     @property
     def prompt_pair(self) -> PromptPair:
@@ -106,7 +117,7 @@ def load_manifest(folder: str | Path) -> Manifest:
     except OSError as error:
         raise ReleaseNotFoundError(
             f"{folder}: expected a release folder with {MANIFEST}, found none; give the folder that "
-            "`chatdoctor quickstart` or prepare_release wrote."
+            "`chatdoctor release` or `chatdoctor quickstart` wrote."
         ) from error
     except UnicodeDecodeError as error:
         raise ReleaseFormatError(

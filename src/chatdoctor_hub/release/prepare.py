@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from chatdoctor_hub.cards import field_faults
 from chatdoctor_hub.errors import ConfigError, ReleaseFormatError
@@ -28,18 +31,12 @@ from chatdoctor_hub.release.manifest import (
     load_manifest,
     sha256_of,
 )
-from chatdoctor_hub.release.sections import (
-    check_metrics,
-    corpus_description,
-    course_of,
-    deidentification_of,
-    languages_of,
-    safety_rows,
-    sources_of,
-)
+from chatdoctor_hub.release.places import BASE_HERE, base_place, without_places
+from chatdoctor_hub.release.sections import check_metrics, course_of, describe_data, safety_rows
 from chatdoctor_hub.release.versions_file import VERSIONS, write_versions
-from chatdoctor_hub.release.weights import Export, base_revision, write_weights
+from chatdoctor_hub.release.weights import Export, write_weights
 from chatdoctor_hub.training import RunFolder
+from chatdoctor_hub.training.run_folder import RECORD
 
 __all__ = ["CARD", "ReleaseFolder", "prepare_release"]
 
@@ -85,7 +82,8 @@ def prepare_release(
     The weights as safetensors, the tokenizer with the serving form baked into its chat template and the
     training form beside it, the manifest, the model card, pictures and measurements in the Hub's forms, the
     recipe and the lock of versions. The folder appears under its name only when it is complete; an earlier
-    release is replaced, but what people wrote into its card stays.
+    release is replaced, but what people wrote into its card stays, and so do files that are not the release's.
+    The same run and settings give the same bytes.
 
     Args:
         run: what `fine_tune` returned, or its folder.
@@ -93,7 +91,7 @@ def prepare_release(
         metrics: measurements, as `quickstart` makes them, each if it was made: "perplexity" and "overlap"
             (before, after), "attack_success" and "over_refusal" (base and tuned, training and serving form);
             others as records of "value" and "n". The card says what was not measured.
-        name: of the model; by default that of the folder.
+        name: of the model, one line; by default that of the folder.
         license: of the release, as the Hub or SPDX spells it; "other" with `license_name`.
         license_name: of one's own terms.
         license_link: where they stand.
@@ -103,8 +101,8 @@ def prepare_release(
         corpus: more about the dialogues for the card: "description", "licence", "consent",
             "deidentification", "url", "sources".
         contact: whom to write to.
-        include_base: copy the base model into the release, for one that exists nowhere else; a whole model
-            needs none.
+        include_base: copy the base model into the release, for one that exists nowhere else and an adapter that
+            cannot be merged, or should not be rounded; a whole model needs none.
         merge: put the adapter into the base's weights, verified by their logits.
         as_lora: write a linear parallel adapter as the plain LoRA that it equals.
 
@@ -124,7 +122,8 @@ def prepare_release(
     export: Export = "merged" if merge else "lora" if as_lora else ""
     folder = RunFolder.open(run.path if isinstance(run, RunFolder) else run)
     out = Path(out)
-    about = _about(folder, corpus or {}, data_license)
+    about = describe_data(folder.manifest.recipe.data, corpus or {}, data_license)
+    _check_name(name)
     _check_texts({"name": name, "contact": contact, "license_name": license_name, **_words_of(about)})
     check_metrics(metrics or {})
     own = own_licence(license, license_name, license_link)
@@ -132,34 +131,40 @@ def prepare_release(
     faults = licence_faults(own["license"], base_license, about["sources"])
     if faults and not accept_licences:
         raise ReleaseFormatError(
-            f"{'; '.join(faults)}. State what is not (base_license, data_license; --base-license, --data-license), choose "
-            "another license for the release, or accept it (accept_licences, --accept-licences): the card will say so."
+            f"{'; '.join(fault.error for fault in faults)}. State what is not (--base-license, --data-license), "
+            "choose another license for the release, or accept it (--accept-licences): the card will say so."
         )
     with replacing_folder(out, what="release", marker=MANIFEST) as partial:
         report = write_weights(folder, partial, export=export, include_base=include_base)
         _write_tokenizer(folder, partial)
-        write_versions(folder.manifest.versions, partial / VERSIONS)
-        (partial / "recipe.yaml").write_text(folder.manifest.recipe.to_yaml(), encoding="utf-8")
+        write_versions(folder.manifest, partial / VERSIONS)
+        recipe = without_places(yaml.safe_load(folder.manifest.recipe.to_yaml()))
+        (partial / "recipe.yaml").write_text(
+            yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
         is_whole = merge or folder.manifest.recipe.adapter.kind == "full"
         manifest = Manifest(
             name=name or out.resolve().name,
             weights="model" if is_whole else "adapter",
             **own,
-            licence_faults=tuple(faults),
+            licence_faults=tuple(fault.told for fault in faults),
             contact=contact.strip(),
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=_time_of(folder),
             base=_base(folder, base_license, include_base and not is_whole),
             prompt=folder.manifest.prompt,
-            recipe=folder.manifest.recipe.model_dump(mode="json"),
+            recipe=without_places(folder.manifest.recipe.model_dump(mode="json")),
             seed=folder.manifest.recipe.seed,
-            corpus={**about, **folder.manifest.data.model_dump(mode="json")},
+            corpus={**about, **without_places(folder.manifest.data.model_dump(mode="json"))},
             training=_training(folder),
-            metrics=dict(metrics or {}),
+            metrics=without_places(dict(metrics or {})),
             versions=folder.manifest.versions,
             export={"as": export, "report": report} if report else {},
             files={},
         )
         _finish(folder, manifest, partial, *_earlier(out))
+        if manifest.weights == "adapter" and not manifest.base.path and (here := base_place(folder).here):
+            (partial / BASE_HERE).write_text(f"{here}\n", encoding="utf-8")
+        _carry_over(out, partial)
     return ReleaseFolder(out)
 
 
@@ -178,21 +183,16 @@ def _finish(run: RunFolder, manifest: Manifest, partial: Path, earlier: str, ear
     load_manifest(partial)
 
 
-def _about(run: RunFolder, corpus: Mapping[str, Any], licence: str) -> dict[str, Any]:
-    """What is known of the dialogues beyond the run's own counts."""
-    given = corpus_description(corpus, "corpus") | ({"licence": licence} if licence else {})
-    configs = run.manifest.recipe.data
-    return {
-        **given,
-        "sources": sources_of(configs, given),
-        "deidentification": deidentification_of(configs, given),
-        "languages": languages_of(configs, given),
-    }
-
-
 def _words_of(about: Mapping[str, Any]) -> dict[str, Any]:
     names = ("description", "consent", "deidentification", "citation")
     return {f"corpus, {name}": about[name] for name in names if name in about}
+
+
+def _check_name(name: str) -> None:
+    if name != name.strip() or not name.isprintable() or len(name) > 96:
+        raise ReleaseFormatError(
+            f"name: expected one line of at most 96 characters, found {name[:96]!r}; give another."
+        )
 
 
 def _check_texts(fields: Mapping[str, Any]) -> None:
@@ -215,16 +215,22 @@ def _base_licence(run: RunFolder, own: str, include_base: bool) -> str:
 
 
 def _base(run: RunFolder, licence: str, is_included: bool) -> BaseModelRecord:
-    base = run.manifest.base
+    base, place = run.manifest.base, base_place(run)
     return BaseModelRecord(
-        id=base.id,
+        id=place.id,
         path="base" if is_included else "",
-        revision=base_revision(run),
+        revision=place.revision,
         licence=licence,
         digest=base.digest,
         parameters=base.parameters,
         model_type=base.model_type,
     )
+
+
+def _time_of(run: RunFolder) -> str:
+    """When the run ended: the time of the release would make each a new one."""
+    ended = (run.path / RECORD).stat().st_mtime
+    return datetime.fromtimestamp(ended, timezone.utc).isoformat(timespec="seconds")
 
 
 def _training(run: RunFolder) -> dict[str, Any]:
@@ -264,6 +270,21 @@ def _earlier(out: Path) -> tuple[str, str]:
     except (OSError, ValueError, AttributeError):
         return "", ""
     return card, str(name)
+
+
+def _carry_over(out: Path, new: Path) -> None:
+    """Files in the place of the release that the one before did not make are somebody's, and stay."""
+    try:
+        own = set(json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, LookupError, TypeError):
+        own = set()
+    own |= {MANIFEST, CARD, BASE_HERE}
+    for file in sorted(out.rglob("*")):
+        name = file.relative_to(out)
+        is_kept = file.is_symlink() or file.is_file()
+        if is_kept and name.as_posix() not in own and not (new / name).exists():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, new / name, follow_symlinks=False)
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,11 @@ from chatdoctor_hub.release.manifest import Manifest
 __all__ = ["Tuned", "describe_tuning"]
 
 _LEARNED = {
-    "doctor": "the doctor's words and the end of each doctor's turn",
-    "last": "the doctor's last words and the end of that turn",
-    "all": "every token of the text, the patient's too",
+    "doctor": "the {who}'s words and the end of each {who}'s turn",
+    "last": "the {who}'s last words and the end of that turn",
+    "all": "every token of the text, those of the questions too",
 }
+_MEDICAL = re.compile(r"(?i)doctor|medic|patient|physician|clinic|health|disease|医|病")
 _EXPORTED = {"merged": "Merged weights of an adapter and", "lora": "A LoRA adapter for"}
 _VARIANTS = {"lora": "LoRA", "rslora": "Rank-stabilised LoRA", "dora": "DoRA", "pissa": "PiSSA"}
 
@@ -29,6 +31,8 @@ class Tuned:
         learned: the tokens that the loss counts.
         options: what the recipe did beyond tuning, in sentences; "" for nothing.
         pure: whether nothing of a safety prompt was tuned on.
+        medical: whether its task, or what is told of its data, has to do with medicine.
+        who: whose words it learned: "doctor" or "assistant".
         needs_import: whether PEFT must be told of the method before it can load the adapter.
     """
 
@@ -37,6 +41,8 @@ class Tuned:
     learned: str
     options: str
     pure: bool
+    medical: bool
+    who: str
     needs_import: bool
 
 
@@ -45,14 +51,25 @@ def describe_tuning(manifest: Manifest) -> Tuned:
     adapter = manifest.recipe["adapter"]
     kind = adapter.get("kind", "lora")
     exported = manifest.export.get("as", "")
+    medical = _is_medical(manifest)
+    who = "doctor" if medical else "assistant"
     return Tuned(
         what=_EXPORTED.get(exported) or _what(kind, adapter),
         how=_how(kind, adapter),
-        learned=_LEARNED[manifest.recipe["training"].get("loss_on", "doctor")],
+        learned=_LEARNED[manifest.recipe["training"].get("loss_on", "doctor")].format(who=who),
         options="".join(_options(manifest.recipe)),
         pure=not manifest.corpus.get("safety"),
+        medical=medical,
+        who=who,
         needs_import=kind in ("series", "parallel") and not exported,
     )
+
+
+def _is_medical(manifest: Manifest) -> bool:
+    pair, corpus = manifest.prompt_pair, manifest.corpus
+    words = [pair.training_text, pair.serving_instruction or "", str(corpus.get("description") or "")]
+    words += [str(source["name"]) for source in corpus.get("sources", ())]
+    return any(_MEDICAL.search(text) for text in words)
 
 
 def _what(kind: str, adapter: Mapping[str, Any]) -> str:

@@ -1,17 +1,15 @@
-"""`versions.json`: the versions of everything that a release depends on, and the commit it was made at."""
+"""`versions.json`: the versions of everything that a release depends on, and the commit of its run."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 import re
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
-from chatdoctor_hub.training import versions
+from chatdoctor_hub.training import RunManifest, versions
 
-__all__ = ["VERSIONS", "git_commit", "locked_versions", "write_versions"]
+__all__ = ["VERSIONS", "locked_versions", "write_versions"]
 
 VERSIONS = "versions.json"
 _STARTS = (
@@ -29,16 +27,16 @@ _STARTS = (
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
-def write_versions(of_run: Mapping[str, str], file: Path) -> None:
+def write_versions(run: RunManifest, file: Path) -> None:
     """Write the lock of versions.
 
-    "run" are the versions that the run recorded, "release" those here, with all that the packages need,
-    and "git" the commit of the repository that the working directory is in, or null.
+    "run" are the versions that the run recorded, "git" the commit that it recorded, or null, and "release" the
+    versions here, with all that the packages need.
     """
     record = {
-        "run": dict(of_run),
+        "run": run.versions,
+        "git": run.git,
         "release": {"python": versions()["python"], **locked_versions()},
-        "git": git_commit(Path.cwd()),
     }
     file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -63,25 +61,3 @@ def locked_versions() -> dict[str, str]:
     if "chatdoctor-hub" not in found:
         found["chatdoctor-hub"] = versions()["chatdoctor-hub"]  # run from a checkout
     return dict(sorted(found.items()))
-
-
-def git_commit(folder: Path) -> dict[str, str | bool] | None:
-    """The commit that a folder's repository stands at, and whether files were changed since; None without git."""
-
-    def asked(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *arguments],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=20,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    sha = asked("rev-parse", "--verify", "HEAD")
-    if not sha:
-        return None
-    return {"sha": sha, "changed": bool(asked("status", "--porcelain", "--untracked-files=no"))}

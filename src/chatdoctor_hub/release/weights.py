@@ -12,14 +12,14 @@ from chatdoctor_hub.errors import DataNotFoundError, ModelFormatError, ReleaseFo
 from chatdoctor_hub.models import digest_of, load_model, load_tokenizer, require_extra
 from chatdoctor_hub.models.locate import MODEL_FILES
 from chatdoctor_hub.prompts import PromptPair
+from chatdoctor_hub.release.places import base_place
 from chatdoctor_hub.training import RunFolder, merge_run
 from chatdoctor_hub.training.weights.agreement import agreement_of, logits_on, probe_ids
 from chatdoctor_hub.training.weights.merging import base_of
 
-__all__ = ["Export", "base_revision", "write_weights"]
+__all__ = ["Export", "write_weights"]
 
 Export = Literal["", "merged", "lora"]
-_SNAPSHOT = re.compile(r".*/models--[^/]+/snapshots/([0-9a-f]{40})/?")
 _TOLERANCE = 1e-3  # relative, float32: what the order of sums alone makes of logits
 # Of a merged or tuned model; its tokenizer is written with both of its templates.
 _TOKENIZER = re.compile(r"(tokenizer|special_tokens|added_tokens|vocab|merges|chat_template).*")
@@ -33,7 +33,7 @@ def write_weights(run: RunFolder, out: Path, *, export: Export, include_base: bo
         out: the folder.
         export: "merged" puts the adapter into the base's weights; "lora" writes a linear parallel adapter as
             the LoRA that it equals; "" takes the weights as they are.
-        include_base: put the base model beside the adapter, in `base/`.
+        include_base: write the base model into `base/` and the adapter into `adapter/`.
 
     Returns:
         How exported weights were verified; {} for none.
@@ -54,19 +54,17 @@ def write_weights(run: RunFolder, out: Path, *, export: Export, include_base: bo
         return {}
     if export == "merged":
         return _write_merged(run, out)
+    place = out / "adapter" if include_base else out
+    place.mkdir(exist_ok=True)
     if export == "lora":
-        report = _write_lora(run, out)
+        report = _write_lora(run, place)
     else:
         report = {}
-        _copy_adapter(run, out)
-    _name_base(run, out, include_base)
+        _copy_adapter(run, place)
+    _name_base(run, place, include_base)
+    if include_base:
+        _copy_base(run, out)
     return report
-
-
-def base_revision(run: RunFolder) -> str:
-    """The commit of a base that was taken from the Hub's cache; "" for any other."""
-    found = _SNAPSHOT.fullmatch(Path(run.manifest.base.path).as_posix())
-    return found[1] if found else ""
 
 
 def _copy_model(model: Path, out: Path) -> None:
@@ -139,20 +137,20 @@ def _write_lora(run: RunFolder, out: Path) -> dict[str, Any]:
     return {"exact": agreement.to_record()}
 
 
-def _name_base(run: RunFolder, out: Path, include_base: bool) -> None:
-    """PEFT wrote the folder that the base was loaded from, which means nothing on another machine."""
-    file = out / "adapter_config.json"
+def _name_base(run: RunFolder, adapter: Path, include_base: bool) -> None:
+    """PEFT wrote the folder that the base was loaded from, which means nothing on another machine.
+
+    A bare name would be asked of the Hub, and whoever owns it there would supply the weights.
+    """
+    file = adapter / "adapter_config.json"
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _gap(run.adapter, "adapter_config.json with JSON in it") from error
-    config["base_model_name_or_path"] = run.manifest.base.id
-    if revision := base_revision(run):
-        config["revision"] = revision
-    if include_base:
-        _copy_base(run, out)
-        config["base_model_name_or_path"] = "base"
-        config["revision"] = None
+    place = base_place(run)
+    is_from_hub = not (include_base or place.here)
+    config["base_model_name_or_path"] = place.id if is_from_hub else None
+    config["revision"] = (place.revision or None) if is_from_hub else None
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -96,6 +96,10 @@ class RunManifest(_Record):
     resumed_at: int | None = Field(None, description="steps that a checkpoint brought along")
     after: dict[str, Any] = Field({}, description="what was made of the weights, and how it was verified")
     versions: dict[str, str]
+    git: dict[str, str | bool] | None = Field(
+        None,
+        description="commit of the repository that it was started in, and whether files were changed since",
+    )
 
 
 @dataclass(frozen=True)

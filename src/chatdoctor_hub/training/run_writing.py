@@ -23,7 +23,7 @@ from chatdoctor_hub.training.run_folder import (
     RunManifest,
     SpeedRecord,
 )
-from chatdoctor_hub.training.versions import versions
+from chatdoctor_hub.training.versions import git_commit, versions
 from chatdoctor_hub.training.weights import (
     count_parameters,
     merge_adapter,
@@ -148,4 +148,5 @@ def _manifest(
         stopped_early=result.stopped_early,
         resumed_at=result.resumed_at,
         versions=versions(),
+        git=git_commit(Path.cwd()),
     )

@@ -34,6 +34,7 @@ _OWN = ("license", "license_name", "task_categories", "tags", "size_categories",
 _SIZES = [(10**power, name) for power, name in ((3, "1K"), (4, "10K"), (5, "100K"), (6, "1M"), (7, "10M"))]
 # The ids of the Hub that corpora are likely to have; every other licence is "other" with its own name.
 _HUB_LICENCE = re.compile(r"apache-2\.0|mit|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-[34]\.0|odc-by|odbl|pddl|unknown")
+_TEXTS = ("description", "consent", "deidentification", "contact")
 _NO_SOURCE = {"licence": "", "url": "", "notes": "", "citation": "", "read": "", "kept": ""}
 
 
@@ -44,7 +45,7 @@ def render_data_card(record: Mapping[str, Any], template: str | None = None) -> 
 
     Args:
         record: the content of `corpus.json`; "files" is not needed. Texts in "extra" under "description",
-            "consent" and "contact" stand in the card.
+            "consent", "deidentification" and "contact" stand in the card.
         template: Jinja; by default the one in `model_cards/`.
 
     Raises:
@@ -58,9 +59,9 @@ def render_data_card(record: Mapping[str, Any], template: str | None = None) -> 
             **{
                 name: record[name] for name in ("dialogues", "turns", "counts", "digest", "seed", "made_with")
             },
-            **{name: extra.get(name, "") for name in ("description", "consent", "contact")},
+            **{name: extra.get(name, "") for name in _TEXTS},
             header=_header(record),
-            sources=[_NO_SOURCE | dict(source) for source in record["sources"]],
+            sources=[_source(source) for source in record["sources"]],
             changed={step: kinds for step, kinds in changed.items() if kinds},
             left_out=record["counts"]["read"] - record["counts"]["kept"],
             config=config,
@@ -113,6 +114,10 @@ def _header(record: Mapping[str, Any]) -> str:
         ],
     }
     return header_text(header)
+
+
+def _source(source: Mapping[str, Any] | str) -> dict[str, Any]:
+    return _NO_SOURCE | (dict(source) if isinstance(source, Mapping) else {"name": source})
 
 
 def _licence(licence: str) -> dict[str, str]:

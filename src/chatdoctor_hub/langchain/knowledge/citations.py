@@ -5,6 +5,7 @@ A citation that is known is written in its one form, `[table:42]`; every other i
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ __all__ = ["CitationCheck", "Checked", "check_citations"]
 _LONGEST = 400  # characters that are held back at most while it is not known whether they are a citation
 _CLOSING = ".,;:!?)]}…。，；：！？、"
 _JOINERS = "\u200c\u200d"
+# What stood on both sides of a removed citation must not become one: "[table" and "99".
+_NAME_LEFT = re.compile(r"(?:table|wiki)\Z", re.IGNORECASE)
+_GOES_ON = re.compile(r"[\d:：]")
+_APART = " … "
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class CitationCheck:
         self._before = ""  # white space that is written once something follows it
         self._after = ""  # the same, after a removed citation
         self._removed = False  # nothing but white space came since a citation was removed
-        self._written = False
+        self._written = ""  # the last characters that were given back
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -142,8 +147,11 @@ class CitationCheck:
         gap = self._gap()
         if self._removed:
             gap = "" if text[0] in _CLOSING and "\n" not in gap else gap or " "
+            if _NAME_LEFT.search(self._written) and _GOES_ON.match(text):
+                gap = _APART
         gap = gap if self._written else ""
-        self._before, self._after, self._removed, self._written = "", "", False, True
+        self._before, self._after, self._removed = "", "", False
+        self._written = (self._written + gap + text)[-len("table") :]
         return gap + text
 
 

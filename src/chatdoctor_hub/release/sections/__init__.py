@@ -8,24 +8,15 @@ from chatdoctor_hub.release.sections.measurements import (
     safety_counts,
     safety_rows,
 )
-from chatdoctor_hub.release.sections.provenance import (
-    corpus_description,
-    deidentification_of,
-    languages_of,
-    read_corpus_file,
-    sources_of,
-)
+from chatdoctor_hub.release.sections.provenance import describe_data, read_corpus_file
 
 __all__ = [
     "SafetyRow",
     "check_metrics",
-    "corpus_description",
     "course_of",
-    "deidentification_of",
-    "languages_of",
+    "describe_data",
     "others_of",
     "read_corpus_file",
     "safety_counts",
     "safety_rows",
-    "sources_of",
 ]

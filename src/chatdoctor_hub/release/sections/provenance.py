@@ -13,11 +13,12 @@ from chatdoctor_hub.corpus import SourceConfig
 from chatdoctor_hub.corpus.reading.published import Provenance, published_sets
 from chatdoctor_hub.errors import DataFormatError, DataNotFoundError
 
-__all__ = ["corpus_description", "deidentification_of", "languages_of", "read_corpus_file", "sources_of"]
+__all__ = ["describe_data", "read_corpus_file"]
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _RECORD = "corpus.json"
 _TEXTS = ("description", "consent", "deidentification", "licence", "url", "citation")
+_OF_PEOPLE = ("description", "consent", "deidentification")
 
 
 def read_corpus_file(file: Path) -> dict[str, Any]:
@@ -46,10 +47,43 @@ def read_corpus_file(file: Path) -> dict[str, Any]:
         ) from error
     if isinstance(found, dict) and "schema_version" in found:
         return _of_corpus(found)
-    return corpus_description(found, str(file))
+    return _description(found, str(file))
 
 
-def corpus_description(found: Any, where: str) -> dict[str, Any]:
+def describe_data(
+    configs: Sequence[SourceConfig], given: Mapping[str, Any], licence: str = ""
+) -> dict[str, Any]:
+    """What is known of the dialogues of a run beyond its own counts: "sources", "languages" and, where somebody
+    stated them, texts such as "description", "consent" and "deidentification".
+
+    What a caller gives goes first, then the records of corpus folders as they are now.
+
+    Args:
+        configs: of the recipe.
+        given: what `read_corpus_file` gives.
+        licence: of the sources of which none is known.
+
+    Raises:
+        DataFormatError: naming the field of what was given.
+    """
+    given = _description(given, "corpus") | ({"licence": licence} if licence else {})
+    records = [_corpus_record(Path(config.path)) for config in configs]
+    described: dict[str, str] = {}
+    for name in _OF_PEOPLE:
+        texts = [_texts_of(record or {}).get(name, "") for record in records]
+        # A text of one source would be taken for one of all.
+        if len(set(texts)) == 1 and texts[0]:
+            described[name] = texts[0]
+    about = described | given
+    return {
+        **about,
+        "sources": _sources(configs, given),
+        "deidentification": str(about.get("deidentification") or "") or _deidentification(records),
+        "languages": _languages([given, *(record or {} for record in records)]),
+    }
+
+
+def _description(found: Any, where: str) -> dict[str, Any]:
     """A description of the dialogues that somebody gave, checked.
 
     Raises:
@@ -77,7 +111,7 @@ def corpus_description(found: Any, where: str) -> dict[str, Any]:
     return dict(found)
 
 
-def sources_of(configs: Sequence[SourceConfig], given: Mapping[str, Any]) -> list[dict[str, str]]:
+def _sources(configs: Sequence[SourceConfig], given: Mapping[str, Any]) -> list[dict[str, str]]:
     """The sources of a run's dialogues with licence, address and, from the Hub, commit.
 
     What the recipe says goes first, then the record of a corpus folder as it is now, then what is known of
@@ -123,11 +157,8 @@ def _found_sources(configs: Sequence[SourceConfig]) -> list[dict[str, str]]:
     return found
 
 
-def deidentification_of(configs: Sequence[SourceConfig], given: Mapping[str, Any]) -> str:
+def _deidentification(records: Sequence[Mapping[str, Any] | None]) -> str:
     """A sentence on whether names and numbers of people were replaced."""
-    if text := str(given.get("deidentification") or ""):
-        return text
-    records = [_corpus_record(Path(config.path)) for config in configs]
     done = [((record or {}).get("config") or {}).get("deidentify") for record in records]
     if done and all(done):
         return (
@@ -148,13 +179,13 @@ def _published(config: SourceConfig) -> Provenance | None:
     return next((one.provenance for one in sets.values() if one.hub and one.hub == config.path), None)
 
 
-def languages_of(configs: Sequence[SourceConfig], given: Mapping[str, Any]) -> list[str]:
+def _languages(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Codes of the languages of the dialogues, as far as they are recorded; the first is the main one."""
-    records = [given, *(_corpus_record(Path(config.path)) or {} for config in configs)]
     return list(dict.fromkeys(code for record in records for code in record.get("languages") or ()))
 
 
-def _plain(item: Mapping[str, Any]) -> dict[str, str]:
+def _plain(item: Mapping[str, Any] | str) -> dict[str, str]:
+    item = item if isinstance(item, Mapping) else {"name": item}
     names = ("name", "licence", "url", "revision", "hub_id")
     return {name: str(item.get(name) or "") for name in names}
 
@@ -167,22 +198,22 @@ def _corpus_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and isinstance(record.get("sources"), list) else None
 
 
+def _texts_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the maker of a corpus wrote into its record."""
+    extra = record.get("extra") or {}
+    return {name: extra[name] for name in _OF_PEOPLE if isinstance(extra.get(name), str)}
+
+
 def _of_corpus(record: Mapping[str, Any]) -> dict[str, Any]:
-    extra, config = record.get("extra") or {}, record.get("config") or {}
+    config = record.get("config") or {}
     licence = str(record.get("licence") or "")
     known = "" if licence == "unknown" else licence
-    found: dict[str, Any] = {
-        "sources": [
-            {**_plain(item), "licence": str(item.get("licence") or known)}
-            for item in record.get("sources", [])
-        ]
-    }
-    for name in ("description", "consent"):
-        if isinstance(extra.get(name), str):
-            found[name] = extra[name]
+    plain = [_plain(item) for item in record.get("sources", [])]
+    found: dict[str, Any] = {"sources": [item | {"licence": item["licence"] or known} for item in plain]}
+    found |= _texts_of(record)
     if record.get("languages"):
         found["languages"] = list(record["languages"])
-    if config.get("deidentify") is not None:
+    if config.get("deidentify") is not None and "deidentification" not in found:
         found["deidentification"] = (
             "the rules of chatdoctor-hub were applied; rules miss things, so this is no anonymisation."
             if config["deidentify"]

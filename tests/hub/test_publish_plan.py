@@ -25,7 +25,7 @@ from chatdoctor_hub.errors import (
     ReleaseFormatError,
     ReleaseNotFoundError,
 )
-from chatdoctor_hub.hub import plan, publish
+from chatdoctor_hub.hub import plan, publish, verify
 
 TOKEN = "hf_" + "aB3" * 11 + "x"
 
@@ -109,9 +109,13 @@ def test_a_bad_name(hub: StandInHub, me: dict[str, str], slim: Path, name: str) 
     assert hub.requests == []
 
 
-def test_a_repository_of_another_type(hub: StandInHub, me: dict[str, str], slim: Path, corpus: Path) -> None:
+def test_a_model_and_a_data_set_may_have_one_name(
+    hub: StandInHub, me: dict[str, str], slim: Path, corpus: Path
+) -> None:
+    """On the Hub each type has its names; the type that is meant must be that of the folder."""
     publish(corpus, "me/tiny", accept=["identifiers"], **me)
-    refused(slim, me, "found a dataset", kind=HubConflictError)
+    assert publish(slim, "me/tiny", **me).type == "model"
+    assert hub.repo("me/tiny", "dataset").exists
     with pytest.raises(PublishError, match="expected a corpus, which a repository of type dataset is for"):
         plan(slim, "me/new", type="dataset", **me)
 
@@ -239,7 +243,7 @@ def test_a_public_repository_is_not_changed_unsaid(me: dict[str, str], slim: Pat
     publish(slim, "me/tiny", public=True, **me)
     assert not publish(slim, "me/tiny", **me).changed
     (slim / "NOTICE").write_text("x")
-    refused(slim, me, "is public", "say so (public), or open a pull request (pr)")
+    refused(slim, me, "is public", "ask for public, or open a pull request")
 
 
 def test_a_tag_that_is_taken(me: dict[str, str], slim: Path) -> None:
@@ -264,10 +268,11 @@ def test_a_pull_request_to_nothing(me: dict[str, str], slim: Path) -> None:
         ({"gated": "yes"}, "gated"),
         ({"tag": "a b"}, "tag"),
         ({"tag": "main"}, "tag"),
-        ({"merge": True}, "merge with pr"),
+        ({"merge": True}, "merge with a pull request"),
         ({"pr": True, "public": True}, "without public"),
         ({"pr": True, "revision": "dev"}, "to main"),
-        ({"accept": ["secrets"]}, "accept among licences, identifiers"),
+        ({"accept": ["secrets"]}, "accept among "),
+        ({"revision": "chatdoctor-publish"}, "revision"),
         ({"revision": "a..b c"}, "revision"),
     ],
 )
@@ -289,6 +294,14 @@ def test_a_hub_that_is_not_there(
     hub.stop()
     refused(slim, me, hub.url, "do the same again later", kind=HubUnreachableError)
     assert len(at_once) == 4
+
+
+@pytest.mark.parametrize("address", ["nonsense", "hub.example.org", "https://", "ftp://hub", "http://[::1"])
+def test_an_address_that_is_none(slim: Path, address: str) -> None:
+    me = {"endpoint": address, "token": TOKEN}
+    refused(slim, me, "the address of a Hub", repr(address), kind=ConfigError)
+    with pytest.raises(ConfigError, match="the address of a Hub"):
+        verify("me/tiny", **me)
 
 
 def test_retry_after_is_heeded(hub: StandInHub, me: dict[str, str], slim: Path, at_once: list[float]) -> None:
