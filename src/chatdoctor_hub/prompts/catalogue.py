@@ -10,8 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from chatdoctor_hub.errors import MissingExtraError, PromptError, UnknownPromptError
 from chatdoctor_hub.prompts.shape import Shape
 
@@ -38,6 +36,8 @@ def _templates() -> dict[str, Any]:
 
 
 def _packaged(name: str) -> Any:
+    import yaml
+
     file = resources.files("chatdoctor_hub.prompts").joinpath("data").joinpath(f"{name}.yaml")
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 
@@ -139,6 +139,8 @@ def _of_llama_2(*, short: bool) -> str:
 
 
 def _own(file: Path) -> dict[str, Any]:
+    import yaml
+
     try:
         return _fields(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
     except OSError as error:
