@@ -147,7 +147,13 @@ class Proof:
         with hub:
             before = state(hub)
             hub.fault(kill)
-            told = {"folder": str(self.folder), "repo_id": "me/tiny", "tag": self.tag, "public": True}
+            told = {
+                "folder": str(self.folder),
+                "repo_id": "me/tiny",
+                "tag": self.tag,
+                "public": True,
+                **UNASKED,
+            }
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(json.dumps({**told, "endpoint": hub.url, "token": token}) + "\n")
