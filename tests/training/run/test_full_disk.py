@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,24 +15,12 @@ from chatdoctor_hub.errors import DiskSpaceError
 from chatdoctor_hub.models import digest_of
 from chatdoctor_hub.training import RecipeConfig, fine_tune
 from chatdoctor_hub.training.run.checkpoints import Checkpoints
+from full_disk import files_of_at_most
 
 torch = pytest.importorskip("torch")
 
 LARGE = torch.zeros(20_000)  # 80 kB
 TENSORS = {"weights": {"a": torch.arange(6.0)}, "optimizer": {"step:a": torch.tensor(3.0)}}
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """The system refuses to let a file grow larger, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @contextmanager
