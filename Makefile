@@ -11,7 +11,7 @@ quickstart: $(STAMP)
 	$(BIN)/chatdoctor quickstart
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # The whole path as a user walks it, on the real data where it is at hand; minutes.
 test-slow: $(STAMP)

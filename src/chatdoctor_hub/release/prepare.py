@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -128,12 +128,7 @@ def prepare_release(
     check_metrics(metrics or {})
     own = own_licence(license, license_name, license_link)
     base_license = base_license or _base_licence(folder, own["license"], include_base)
-    faults = licence_faults(own["license"], base_license, about["sources"])
-    if faults and not accept_licences:
-        raise ReleaseFormatError(
-            f"{'; '.join(fault.error for fault in faults)}. State what is not (--base-license, --data-license), "
-            "choose another license for the release, or accept it (--accept-licences): the card will say so."
-        )
+    faults = _told_faults(own["license"], base_license, about["sources"], accept_licences)
     with replacing_folder(out, what="release", marker=MANIFEST) as partial:
         report = write_weights(folder, partial, export=export, include_base=include_base)
         _write_tokenizer(folder, partial)
@@ -147,7 +142,7 @@ def prepare_release(
             name=name or out.resolve().name,
             weights="model" if is_whole else "adapter",
             **own,
-            licence_faults=tuple(fault.told for fault in faults),
+            licence_faults=faults,
             contact=contact.strip(),
             created=_time_of(folder),
             base=_base(folder, base_license, include_base and not is_whole),
@@ -198,6 +193,19 @@ def _check_name(name: str) -> None:
 def _check_texts(fields: Mapping[str, Any]) -> None:
     if faults := field_faults(fields):
         raise ReleaseFormatError(f"{'; '.join(faults)}. Write it otherwise.")
+
+
+def _told_faults(
+    own: str, base: str, sources: Iterable[Mapping[str, Any]], are_accepted: bool
+) -> tuple[str, ...]:
+    """What the card has to say of licences that are unknown or in conflict, where that is accepted."""
+    faults = licence_faults(own, base, sources)
+    if faults and not are_accepted:
+        raise ReleaseFormatError(
+            f"{'; '.join(fault.error for fault in faults)}. State what is not (--base-license, --data-license), "
+            "choose another license for the release, or accept it (--accept-licences): the card will say so."
+        )
+    return tuple(fault.told for fault in faults)
 
 
 def _base_licence(run: RunFolder, own: str, include_base: bool) -> str:
