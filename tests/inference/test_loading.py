@@ -9,7 +9,7 @@ import tiny_causal_model
 
 from chatdoctor_hub.errors import ConfigError, MissingExtraError, ModelFormatError, ModelNotFoundError
 from chatdoctor_hub.inference import LocalEngine
-from chatdoctor_hub.inference.loading import resolve_parts
+from chatdoctor_hub.inference.weights import resolve_parts
 
 torch = pytest.importorskip("torch")
 

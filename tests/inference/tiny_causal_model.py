@@ -66,6 +66,31 @@ def make_model(vocabulary: int, seed: int = 0, context: int = 640) -> Any:
     return LlamaForCausalLM(config).eval()
 
 
+OTHER_KINDS = ("learned positions", "sliding window", "no position ids", "normed queries")
+
+
+def make_other_model(kind: str, vocabulary: int) -> Any:
+    """A model that knows in another way where a token stands."""
+    import torch
+    from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, MistralConfig, Qwen3Config
+
+    size = {"vocab_size": vocabulary, "hidden_size": 48, "initializer_range": 0.3, "eos_token_id": 2}
+    llama = {
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    config = {
+        "learned positions": GPT2Config(**size, n_layer=2, n_head=4, n_positions=640),
+        "sliding window": MistralConfig(**size, **llama, sliding_window=32),
+        "no position ids": BloomConfig(**size, n_layer=2, n_head=4),
+        "normed queries": Qwen3Config(**size, **llama, head_dim=12),
+    }[kind]
+    torch.manual_seed(3)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
 def make_adapter(model_folder: Path, folder: Path) -> None:
     import torch
     from peft import LoraConfig, get_peft_model

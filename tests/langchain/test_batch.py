@@ -68,8 +68,9 @@ async def test_one_padded_forward_a_token_for_the_whole_batch(llm, forwards, way
     together = await run(llm, way, WORDS)
     assert [message.content for message in together] == [message.content for message in alone]
     assert [message.usage_metadata for message in together] == [message.usage_metadata for message in alone]
-    assert len(forwards) == 12 < steps
-    assert forwards[0][0] == len(WORDS)
+    tokens = [rows for rows, width in forwards if width == 1]
+    assert tokens == [len(WORDS)] * 11
+    assert len(forwards) < 16 < steps
 
 
 @both
@@ -179,7 +180,7 @@ async def test_errors_are_returned_when_asked_and_others_are_answered(llm, forwa
     assert [replies[0].content, replies[3].content] == good
     assert isinstance(replies[1], DataFormatError)
     assert isinstance(replies[2], ContextLengthError)
-    assert len(forwards) == 12
+    assert len(forwards) <= 13
     assert sorted(event for event, *_ in runs.events) == ["end"] * 2 + ["error"] * 2 + ["start"] * 4
 
 

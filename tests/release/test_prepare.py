@@ -123,7 +123,7 @@ def test_the_adapter_names_a_base_that_others_can_find_or_none(
 
 def test_an_adapter_of_a_folder_is_served_here_and_nowhere_else(run: RunFolder, tmp_path: Path) -> None:
     from chatdoctor_hub.errors import ModelNotFoundError
-    from chatdoctor_hub.inference.loading import resolve_parts
+    from chatdoctor_hub.inference.weights import resolve_parts
 
     release = tiny_run.make_release(run, tmp_path / "lean", include_base=False)
     parts = resolve_parts(release.path, download=False)

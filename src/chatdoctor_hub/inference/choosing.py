@@ -77,6 +77,14 @@ class Chooser:
             self._written = self._written[list(rows)]
         self._settle(self._penalty.device)
 
+    def join(self, other: Chooser) -> None:
+        """Go on with the rows of another chooser as well, below these."""
+        self._seen = _below(self._seen, other._seen, len(self._samplings), len(other._samplings))
+        self._written = _below(self._written, other._written, len(self._samplings), len(other._samplings))
+        self._samplings += other._samplings
+        self._generators += other._generators
+        self._settle(self._penalty.device)
+
     def choose(
         self, logits: torch.Tensor, settle: Callable[[list[int]], list[int]] | None = None
     ) -> list[int]:
@@ -125,6 +133,24 @@ class Chooser:
         place = torch.searchsorted(total, target, right=True)
         last = (chances > 0).sum(dim=-1, keepdim=True) - 1
         return order.gather(1, torch.minimum(place, last)).squeeze(1)
+
+
+def _below(
+    mine: torch.Tensor | None, theirs: torch.Tensor | None, rows: int, more: int
+) -> torch.Tensor | None:
+    """One table of counts above the other; rows of a chooser that keeps none need none."""
+    import torch
+
+    known = mine if mine is not None else theirs
+    if known is None:
+        return None
+    width = known.shape[1]
+    return torch.cat(
+        [
+            mine if mine is not None else known.new_zeros(rows, width),
+            theirs if theirs is not None else known.new_zeros(more, width),
+        ]
+    )
 
 
 def _generator(sampling: Sampling) -> torch.Generator | None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import uuid
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from chatdoctor_hub.errors import ChatDoctorError, ConfigError, GenerationError
-from chatdoctor_hub.inference.decoding import Decoder, Row
+from chatdoctor_hub.errors import ChatDoctorError, ConfigError
 from chatdoctor_hub.inference.engine import as_pair
-from chatdoctor_hub.inference.loading import load_parts, pick_device, pick_dtype, resolve_parts
 from chatdoctor_hub.inference.prompting import Prompter
+from chatdoctor_hub.inference.scheduling import Scheduler, Ticket, apieces, pieces
 from chatdoctor_hub.inference.traits import check_generates, context_length_of, end_tokens_of
-from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo, Form
-from chatdoctor_hub.models import first_line, require_extra
+from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo, Form, Quantization
+from chatdoctor_hub.inference.weights import (
+    AdaptedModels,
+    check_quantization,
+    load_models,
+    pick_device,
+    pick_dtype,
+    plan_models,
+)
+from chatdoctor_hub.models import require_extra
 from chatdoctor_hub.prompts import PromptPair
 
 if TYPE_CHECKING:
@@ -29,8 +38,9 @@ __all__ = ["LocalEngine"]
 class LocalEngine:
     """An engine in this process: a release of this library, an adapter, or any causal language model.
 
-    One object may be used from several threads and tasks: they take turns at the model, a token at a
-    time. Follows the `Engine` protocol.
+    One object may be used from several threads and tasks: what they ask at the same time is answered together,
+    a forward pass a token for all of it, and each request keeps its own sampling, stops, seed and grammar. Greedy
+    text is the same alone and in any company. Follows the `Engine` protocol.
 
     Args:
         model: a release folder, a folder of a model or adapter, or the Hub id of one of these; files on
@@ -39,14 +49,26 @@ class LocalEngine:
         device: "cpu", "cuda", "cuda:1", "mps"; the best there is by default.
         dtype: "float32", "bfloat16" or "float16"; by default what suits the device (float32 on a CPU).
         revision: branch, tag or commit of a Hub id.
-        max_batch_size: requests computed together; more than that go in several batches.
+        adapters: adapters for the same base by name, each a folder or a Hub id, which may end in "@" and a
+            revision; a request chooses with `ChatRequest.adapter`: a name of these, "" for the bare base, None for
+            `model` as it was given. All are loaded over one copy of the base, and served with one prompt pair:
+            releases with different pairs need `prompt`.
+        quantization: "4bit" (NF4) or "8bit" for a base in less memory, by bitsandbytes.
+        max_batch_size: requests computed together; others wait until one is done.
+        prefix_cache: keep what the model makes of the beginning that all prompts share (safety prompt, instruction,
+            tools), so that it is computed once.
 
     Raises:
         ModelNotFoundError: when there is no such model, neither here nor on the Hub.
-        ModelFormatError: when its files are not those of a causal language model with a tokenizer.
+        ModelFormatError: when its files are not those of a causal language model with a tokenizer, or an
+            adapter's do not fit it.
         ReleaseFormatError, PromptDigestError: when a release cannot be trusted.
-        MissingExtraError: when torch, transformers or peft is not installed.
+        ConfigError: for an adapter of another base or another prompt pair, or a device, dtype or quantization
+            that is not to be had here.
+        MissingExtraError: when torch, transformers, peft or bitsandbytes is not installed.
     """
+
+    _info: EngineInfo
 
     def __init__(
         self,
@@ -56,15 +78,20 @@ class LocalEngine:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         revision: str | None = None,
+        adapters: Mapping[str, str | PathLike[str]] | None = None,
+        quantization: Quantization | None = None,
         max_batch_size: int = 64,
+        prefix_cache: bool = True,
     ) -> None:
-        parts = resolve_parts(model, prompt=prompt, revision=revision)
+        plan = plan_models(model, adapters, prompt=prompt, revision=revision)
         require_extra("torch", "transformers", extra="local")
         picked = pick_device(device)
-        loaded = load_parts(parts, picked, pick_dtype(dtype, picked))
-        self._settle(
-            loaded.model, loaded.tokenizer, parts.pair, str(model), parts.fingerprint, max_batch_size
-        )
+        check_quantization(quantization, picked)
+        loaded = load_models(plan, picked, pick_dtype(dtype, picked, quantization), quantization)
+        fingerprint = plan.fingerprint(quantization)
+        self._settle(loaded.models, loaded.tokenizer, plan.pair, plan.name, fingerprint)
+        self._begin(max_batch_size, prefix_cache)
+        self._info = replace(self._info, quantization=quantization, revision=plan.revision)
 
     @classmethod
     def of(
@@ -75,6 +102,7 @@ class LocalEngine:
         *,
         name: str | None = None,
         max_batch_size: int = 64,
+        prefix_cache: bool = True,
     ) -> LocalEngine:
         """An engine around a model and a tokenizer that are already in memory.
 
@@ -87,24 +115,24 @@ class LocalEngine:
             prompt: a pair or its id; "chatdoctor@1" by default.
             name: what to call it in replies; by default the name the model was loaded by.
             max_batch_size: requests computed together.
+            prefix_cache: compute the beginning that all prompts share once.
         """
         require_extra("torch", "transformers", extra="local")
         called = name or str(getattr(model.config, "name_or_path", "") or "in-memory")
         engine = cls.__new__(cls)
-        engine._settle(model, tokenizer, as_pair(prompt), called, uuid.uuid4().hex, max_batch_size)
+        models = AdaptedModels.of(model, called)
+        engine._settle(models, tokenizer, as_pair(prompt), called, uuid.uuid4().hex)
+        engine._begin(max_batch_size, prefix_cache)
         return engine
 
     def _settle(
-        self, model: Any, tokenizer: Any, pair: PromptPair, name: str, fingerprint: str, max_batch_size: int
+        self, models: AdaptedModels, tokenizer: Any, pair: PromptPair, name: str, fingerprint: str
     ) -> None:
+        model = models.model(models.default)
         check_generates(model, name)
         limit = context_length_of(model, tokenizer)
-        self._model: Any = model
+        self._models: AdaptedModels | None = models
         self._prompter = Prompter(tokenizer, pair, name, limit, end_tokens_of(model, tokenizer))
-        if max_batch_size < 1:
-            raise ConfigError(f"Expected max_batch_size to be at least 1, found {max_batch_size}.")
-        self._max_batch_size = max_batch_size
-        self._lock = threading.Lock()
         weight = next(model.parameters())
         self._info = EngineInfo(
             engine=type(self).__name__,
@@ -115,7 +143,24 @@ class LocalEngine:
             dtype=str(weight.dtype).removeprefix("torch."),
             context_length=limit,
             fingerprint=fingerprint,
+            adapters=models.names,
+            base=models.base,
         )
+
+    def _begin(self, max_batch_size: int, prefix_cache: bool) -> None:
+        """Have a scheduler, which ends when the engine is forgotten."""
+        if max_batch_size < 1:
+            raise ConfigError(f"Expected max_batch_size to be at least 1, found {max_batch_size}.")
+        assert self._models is not None
+        self._scheduler = Scheduler(
+            self._models,
+            self._prompter.padding,
+            self._prompter.spell,
+            name=self._info.model,
+            seats=max_batch_size,
+            prefix_cache=prefix_cache,
+        )
+        weakref.finalize(self, self._scheduler.close).atexit = False
 
     @property
     def prompt(self) -> PromptPair:
@@ -143,7 +188,10 @@ class LocalEngine:
 
     def generate(self, request: ChatRequest) -> ChatReply:
         """The whole answer to one request."""
-        return self.generate_batch([request])[0]
+        with self._scheduler.expecting():
+            ticket = self._ticket(request)
+            self._scheduler.submit([ticket])
+        return ticket.wait()
 
     @overload
     def generate_batch(
@@ -157,31 +205,28 @@ class LocalEngine:
 
     def generate_batch(self, requests: Sequence[ChatRequest], *, return_exceptions: bool = False) -> Any:
         """The answers to several requests, in their order; one forward pass a token for all of them."""
-        work = self._prepare(requests, return_exceptions)
-        for batch in self._batches(work):
-            decoder = self._decoder(batch)
-            try:
-                while decoder.active:
-                    self._step(decoder)
-            except GenerationError as error:
-                work = _failed(work, batch, error, return_exceptions)
-        return self._replies(work)
+        work = self._tickets(requests, return_exceptions)
+        tickets = [item for item in work if isinstance(item, Ticket)]
+        self._scheduler.submit(tickets)
+        try:
+            return [_outcome(item, return_exceptions) if isinstance(item, Ticket) else item for item in work]
+        finally:
+            for ticket in tickets:
+                ticket.leave()
 
     def stream(self, request: ChatRequest) -> Generator[ChatDelta, None, None]:
-        """The answer in pieces; closing the generator, or leaving it alone, stops the generation."""
-        row = self._row(request)
-        return self._pieces(row, self._decoder([row]))
+        """The answer in pieces; closing the generator, or leaving it alone, stops the generation.
 
-    def _pieces(self, row: Row, decoder: Decoder) -> Generator[ChatDelta, None, None]:
-        while decoder.active:
-            for _, delta in self._step(decoder):
-                if delta.text or delta.reasoning or delta.tool_calls:
-                    yield delta
-        yield row.last_delta()
+        The generation begins with the first piece and then does not wait for its reader.
+        """
+        return pieces(self._scheduler, self._ticket(request))
 
     async def agenerate(self, request: ChatRequest) -> ChatReply:
-        """`generate`, each token in a worker thread; cancelling stops at the next token."""
-        return (await self.agenerate_batch([request]))[0]
+        """`generate`, without blocking the event loop; cancelling stops at the next token."""
+        with self._scheduler.expecting():
+            ticket = await asyncio.to_thread(self._ticket, request)
+            self._scheduler.submit([ticket])
+        return await asyncio.wrap_future(ticket.future)
 
     @overload
     async def agenerate_batch(
@@ -196,95 +241,54 @@ class LocalEngine:
     async def agenerate_batch(
         self, requests: Sequence[ChatRequest], *, return_exceptions: bool = False
     ) -> Any:
-        """`generate_batch`, each token in a worker thread; cancelling stops at the next token."""
-        work = await asyncio.to_thread(self._prepare, requests, return_exceptions)
-        for batch in self._batches(work):
-            decoder = self._decoder(batch)
-            try:
-                while decoder.active:
-                    await asyncio.to_thread(self._step, decoder)
-            except GenerationError as error:
-                work = _failed(work, batch, error, return_exceptions)
-        return self._replies(work)
+        """`generate_batch`, without blocking the event loop; cancelling stops at the next token."""
+        work = await asyncio.to_thread(self._tickets, requests, return_exceptions)
+        tickets = [item for item in work if isinstance(item, Ticket)]
+        self._scheduler.submit(tickets)
+        waiting = [asyncio.wrap_future(ticket.future) for ticket in tickets]
+        try:
+            replies = iter(await asyncio.gather(*waiting, return_exceptions=return_exceptions))
+        finally:
+            for ticket in tickets:
+                ticket.leave()
+        return [next(replies) if isinstance(item, Ticket) else item for item in work]
 
-    async def astream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        """`stream`, each token in a worker thread; cancelling or closing stops at the next token."""
-        row = await asyncio.to_thread(self._row, request)
-        decoder = self._decoder([row])
-        while decoder.active:
-            for _, delta in await asyncio.to_thread(self._step, decoder):
-                if delta.text or delta.reasoning or delta.tool_calls:
-                    yield delta
-        yield row.last_delta()
+    def astream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """`stream`, without blocking the event loop; cancelling or closing stops at the next token."""
+        return apieces(self._scheduler, partial(self._ticket, request))
 
     def close(self) -> None:
         """Let go of the model; generations under way fail at their next token."""
-        with self._lock:
-            self._model = None
+        self._models = None
+        self._scheduler.close()
 
     async def aclose(self) -> None:
-        """`close`, once the token that is being computed is done."""
-        await asyncio.to_thread(self.close)
+        """`close`, which waits for nothing."""
+        self.close()
 
-    def _prepare(self, requests: Sequence[ChatRequest], keep_errors: bool) -> list[Row | Exception]:
-        return [self._row_or_error(request) if keep_errors else self._row(request) for request in requests]
-
-    def _row_or_error(self, request: ChatRequest) -> Row | Exception:
-        try:
-            return self._row(request)
-        except ChatDoctorError as error:
-            return error
-
-    def _row(self, request: ChatRequest) -> Row:
-        self._check_open()
-        if request.adapter is not None:
-            raise ConfigError(
-                f"{self._info.model}: expected no adapter by name, since this engine has only what it was made "
-                f"with, found {request.adapter!r}; leave it out."
-            )
-        return self._prompter.row(request)
-
-    def _batches(self, work: Sequence[Row | Exception]) -> Iterator[list[Row]]:
-        """Rows of about the same length together, so that little of a batch is padding."""
-        rows = sorted((row for row in work if isinstance(row, Row)), key=lambda row: len(row.prompt))
-        for start in range(0, len(rows), self._max_batch_size):
-            yield rows[start : start + self._max_batch_size]
-
-    def _decoder(self, rows: Sequence[Row]) -> Decoder:
-        return Decoder(self._model, rows, self._prompter.padding, self._prompter.spell)
-
-    def _step(self, decoder: Decoder) -> list[tuple[Row, ChatDelta]]:
-        import torch
-
-        with self._lock:
-            self._check_open()
-            if self._model.training:
-                self._model.eval()
+    def _tickets(self, requests: Sequence[ChatRequest], keep_errors: bool) -> list[Ticket | Exception]:
+        if not keep_errors:
+            return [self._ticket(request) for request in requests]
+        work: list[Ticket | Exception] = []
+        for request in requests:
             try:
-                with torch.inference_mode():
-                    return decoder.step()
-            except ChatDoctorError:
-                raise
-            except Exception as error:
-                raise GenerationError(
-                    f"{self._info.model}: expected scores for the next token, found that the model failed "
-                    f"({first_line(error)}); see the error it was raised from."
-                ) from error
+                work.append(self._ticket(request))
+            except ChatDoctorError as error:
+                work.append(error)
+        return work
 
-    def _replies(self, work: Sequence[Row | Exception]) -> list[ChatReply | Exception]:
-        return [row.reply(self._info.model) if isinstance(row, Row) else row for row in work]
-
-    def _check_open(self) -> None:
-        if self._model is None:
-            raise GenerationError(
-                f"{self._info.model}: expected an open engine, found it closed; make a new one."
-            )
+    def _ticket(self, request: ChatRequest) -> Ticket:
+        models = self._models
+        if models is None:
+            raise self._scheduler.closing()
+        key = models.check(request.adapter)
+        return Ticket(self._prompter.row(request, models.virtual(key)), models.called(key), key)
 
 
-def _failed(
-    work: list[Row | Exception], batch: Sequence[Row], error: GenerationError, keep_errors: bool
-) -> list[Row | Exception]:
-    """The work with the rows of a batch that failed replaced by the error, or the error raised."""
-    if not keep_errors:
-        raise error
-    return [error if any(row is failed for failed in batch) else row for row in work]
+def _outcome(ticket: Ticket, keep_errors: bool) -> ChatReply | Exception:
+    try:
+        return ticket.wait()
+    except Exception as error:
+        if not keep_errors:
+            raise
+        return error

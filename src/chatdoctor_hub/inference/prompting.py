@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from chatdoctor_hub.errors import ConfigError, ContextLengthError
-from chatdoctor_hub.inference.decoding import Row
+from chatdoctor_hub.inference.beginnings import Beginnings
 from chatdoctor_hub.inference.engine import apply_prompt
 from chatdoctor_hub.inference.grammar import Grammar, Grammars, Guide
+from chatdoctor_hub.inference.row import Row
 from chatdoctor_hub.inference.tools import Answering, AnswerReader, TemplateReader, without_oldest_turn
 from chatdoctor_hub.inference.types import ChatRequest
 from chatdoctor_hub.prompts import FORMS, PromptPair
@@ -44,6 +45,7 @@ class Prompter:
         self._answering = {
             form: Answering(pair.template(tokenizer, form), tokenizer, grammars) for form in FORMS
         }
+        self._beginnings = Beginnings(self.encode)
         # A tokenizer changes its own state while it encodes.
         self._lock = threading.Lock()
 
@@ -71,18 +73,23 @@ class Prompter:
         """The text of one token."""
         return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
 
-    def row(self, request: ChatRequest) -> Row:
+    def row(self, request: ChatRequest, reserved: int = 0) -> Row:
         """The request as a row to be answered.
+
+        Args:
+            request: what is asked.
+            reserved: tokens of the context that are taken already, by the virtual ones of an adapter.
 
         Raises:
             ContextLengthError: when the prompt leaves no room for an answer.
             ConfigError: for a schema that no grammar can express, or whose shortest answer is too long.
         """
-        text, prompt = self._fitting(request)
+        limit = self._limit - reserved if self._limit is not None else None
+        text, prompt = self._fitting(request, limit)
         sampling, answering = request.sampling, self._answering[request.form]
         budget = sampling.max_tokens
-        if self._limit is not None:
-            budget = min(budget, self._limit - len(prompt))
+        if limit is not None:
+            budget = min(budget, limit - len(prompt))
         grammar = answering.grammar(request)
         reader = answering.reader(request, text)
         guide = self._guide(grammar, budget, answering.thought_end if _waits(reader) else None)
@@ -95,6 +102,7 @@ class Prompter:
             reader=reader,
             guide=guide,
             alternatives=request.logprobs,
+            constant=self._beginnings.length(request, prompt),
         )
 
     def _guide(
@@ -116,23 +124,23 @@ class Prompter:
     def _prompt(self, request: ChatRequest) -> str:
         return self._answering[request.form].prompt(request, apply_prompt(self.pair, request))
 
-    def _fitting(self, request: ChatRequest) -> tuple[str, list[int]]:
+    def _fitting(self, request: ChatRequest, limit: int | None) -> tuple[str, list[int]]:
         """The prompt and its tokens, without its oldest turns where it is too long and may be shortened."""
         text = self._prompt(request)
         prompt = self.encode_text(text)
-        if self._limit is None:
+        if limit is None:
             return text, prompt
-        room = min(request.sampling.max_tokens, max(1, self._limit // 4))
-        while request.overflow == "drop_oldest" and len(prompt) + room > self._limit:
+        room = min(request.sampling.max_tokens, max(1, limit // 4))
+        while request.overflow == "drop_oldest" and len(prompt) + room > limit:
             shorter = without_oldest_turn(request.messages)
             if shorter is None:
                 break
             request = replace(request, messages=shorter)
             text = self._prompt(request)
             prompt = self.encode_text(text)
-        if len(prompt) >= self._limit:
+        if len(prompt) >= limit:
             raise ContextLengthError(
-                f"Expected a prompt that leaves room for an answer in the {self._limit} tokens of the "
+                f"Expected a prompt that leaves room for an answer in the {limit} tokens of the "
                 f"context of {self._name}, found one of {len(prompt)} tokens; shorten the conversation."
             )
         return text, prompt

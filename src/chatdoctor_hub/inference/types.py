@@ -22,6 +22,7 @@ __all__ = [
     "Form",
     "InvalidToolCall",
     "Overflow",
+    "Quantization",
     "Sampling",
     "TokenLogprob",
     "ToolCall",
@@ -39,6 +40,10 @@ Overflow = Literal["error", "drop_oldest"]
 """A prompt that does not fit is refused, or shortened by its oldest whole turns: never the prompt, never the newest."""
 
 
+Quantization = Literal["4bit", "8bit"]
+"""A base in NF4 with doubly quantized scales (QLoRA, arXiv 2305.14314), or in LLM.int8() (arXiv 2208.07339)."""
+
+
 @dataclass(frozen=True)
 class ChatRequest:
     """One conversation to be answered.
@@ -51,7 +56,7 @@ class ChatRequest:
             `{"type": "function", "function": {"name": …, "description": …, "parameters": JSON schema}}`.
         tool_choice: "auto" (as the model sees fit), "none", "required" (at least one), or a tool's name.
         response_schema: JSON schema that the text of the answer is to satisfy; {} for any JSON object.
-        adapter: which of the engine's adapters answers; None for its default.
+        adapter: which of the engine's adapters answers; None for its default, "" for the base without any.
         logprobs: how many likely alternatives to report for each token; None for no log-probabilities at all.
         overflow: what to do with a prompt that does not fit.
 
@@ -205,6 +210,10 @@ class EngineInfo:
         dtype: "float32", "bfloat16", "float16"; "none" where nothing is computed.
         context_length: tokens that prompt and answer may have together; None where there is no limit.
         fingerprint: changes when the weights do; part of the key of cached answers.
+        adapters: names that a request may choose with `adapter`, besides the default.
+        base: what the base without adapters is called, which a request chooses with "".
+        quantization: "4bit" or "8bit" where the base is quantized by the engine.
+        revision: commit of a model from the Hub.
     """
 
     engine: str
@@ -215,3 +224,7 @@ class EngineInfo:
     dtype: str
     context_length: int | None
     fingerprint: str = ""
+    adapters: tuple[str, ...] = ()
+    base: str | None = None
+    quantization: Quantization | None = None
+    revision: str | None = None

@@ -4,6 +4,11 @@ LangChain opens, traces, caches and closes a run around every call of a chat mod
 as it is, each input of a batch is invoked as usual, in a thread or task of its own, up to the point
 where the model would compute: there it takes its seat and waits. When every input has either taken its
 seat or gone without (it was in the cache, it failed, it streams), the requests are computed together.
+
+An engine that answers together whatever comes at the same time would be as quick with inputs that simply call it
+(64 of them, in this process, are). But a batch is one call of the engine here: one that asks a server goes on in a
+single event loop instead of a thread an input, and Ctrl-C ends the whole computation at its next token, where
+threads that wait for an answer each would be waited for to the last.
 """
 
 from __future__ import annotations

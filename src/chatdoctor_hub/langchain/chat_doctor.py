@@ -17,7 +17,7 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, InstanceOf, SecretStr
 
 from chatdoctor_hub.inference.engine import Engine
-from chatdoctor_hub.inference.types import ChatReply, ChatRequest, Overflow
+from chatdoctor_hub.inference.types import ChatReply, ChatRequest, Overflow, Quantization
 from chatdoctor_hub.langchain.batching import abatch_together, batch_together, parts_of, raise_first, seat_of
 from chatdoctor_hub.langchain.calls import CALL, Call, settings_of, to_call
 from chatdoctor_hub.langchain.described import DescribedModel
@@ -54,13 +54,17 @@ class ChatDoctor(DescribedModel):
             a safety prompt: it warns once, and each answer is marked (`serving_sha256` is None).
         revision: branch, tag or commit of a Hub id.
         device, dtype: where and in which number type to compute; chosen by default.
+        adapters: adapters for the model's base by name, each a folder or a Hub id (which may end in "@" and a
+            revision), for a model in this process; all of them share one copy of the base in memory.
+        quantization: "4bit" or "8bit", for a model in this process in less memory, by bitsandbytes.
         dialect, provider: kind of the server, and who of Hugging Face's providers runs the model; found out by
             default.
         api_key: token for the server; a model in this process needs none.
         timeout: seconds that an answer may take; no limit by default in this process, the engine's own for a
             server.
         max_retries: further tries when a server is busy or out of reach; in this process there are none.
-        adapter: which of the engine's adapters answers; the `model` of a call does the same for that call.
+        adapter: which of the engine's adapters answers, "" for the bare base; the `model` of a call does the same
+            for that call.
         temperature, top_p, top_k, repetition_penalty, frequency_penalty, presence_penalty, max_tokens, stop, seed:
             see `Sampling`; each can be given to a single call as well.
         logprobs, top_logprobs: report how likely each token was, and so many alternatives, in
@@ -84,6 +88,8 @@ class ChatDoctor(DescribedModel):
     revision: str | None = None
     device: str | None = None
     dtype: str | None = None
+    adapters: dict[str, str] | None = None
+    quantization: Quantization | None = None
     dialect: str | None = None
     provider: str | None = None
     api_key: SecretStr | None = None
@@ -112,6 +118,11 @@ class ChatDoctor(DescribedModel):
             check_construction(type(self), settings, HOSTED, OWN)
             if isinstance(settings.get("model"), os.PathLike):
                 settings["model"] = os.fspath(settings["model"])
+            if isinstance(settings.get("adapters"), Mapping):
+                settings["adapters"] = {
+                    name: os.fspath(place) if isinstance(place, os.PathLike) else place
+                    for name, place in settings["adapters"].items()
+                }
             if isinstance(settings.get("stop"), str):
                 settings["stop"] = [settings["stop"]]
             if "safety" in settings:
@@ -271,10 +282,9 @@ class ChatDoctor(DescribedModel):
                 await _aclose(deltas)
 
     def _to_chunk(self, engine: Engine, call: Call) -> Any:
-        request, blocks = call.request, self.output_version == "v1"
-        return partial(
-            to_ai_chunk, info=engine.describe(), form=request.form, model=request.adapter, blocks=blocks
-        )
+        request, info, blocks = call.request, engine.describe(), self.output_version == "v1"
+        model = info.base if request.adapter == "" else request.adapter
+        return partial(to_ai_chunk, info=info, form=request.form, model=model, blocks=blocks)
 
     # Batches
 

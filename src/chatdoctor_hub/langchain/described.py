@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models.model_profile import ModelProfile
 
     from chatdoctor_hub.inference.engine import Engine
+    from chatdoctor_hub.inference.types import Quantization
 
 __all__ = ["DescribedModel"]
 
@@ -29,6 +30,8 @@ _DECIDING = (
     "revision",
     "device",
     "dtype",
+    "adapters",
+    "quantization",
     "base_url",
     "dialect",
     "provider",
@@ -49,6 +52,9 @@ class DescribedModel(BaseChatModel):
         revision: str | None
         device: str | None
         dtype: str | None
+        adapters: dict[str, str] | None
+        quantization: Quantization | None
+        adapter: str | None
         dialect: str | None
         provider: str | None
         api_key: Any
@@ -70,6 +76,8 @@ class DescribedModel(BaseChatModel):
             device=self.device,
             dtype=self.dtype,
             revision=self.revision,
+            adapters=tuple((self.adapters or {}).items()),
+            quantization=self.quantization,
             dialect=self.dialect,
             provider=self.provider,
             api_key=self.api_key.get_secret_value() if self.api_key is not None else None,
@@ -128,7 +136,9 @@ class DescribedModel(BaseChatModel):
             params["ls_stop"] = stop or self.stop
         known = self._safety_params
         safety = {f"ls_{name}": known[name] for name in ("prompt", "prompt_form", "serving_sha256")}
-        params.update(safety)  # type: ignore[typeddict-item]
+        chosen = {"ls_adapter": self.adapter if model is None else None, "ls_quantization": self.quantization}
+        set_ones = {name: value for name, value in chosen.items() if value is not None}
+        params.update({**safety, **set_ones})  # type: ignore[typeddict-item]
         return params
 
     # What it takes

@@ -12,7 +12,7 @@ from chatdoctor_hub.langchain.loader import HOSTED
 __all__ = ["chat_model"]
 
 _LOCAL = "local"
-_SERVERS = ("tgi", "vllm", "llama_cpp", "transformers", "openai")
+_SERVERS = ("tgi", "vllm", "llama_cpp", "llama_cpp_python", "transformers", "openai")
 _WEB = ("http", "https")
 
 
@@ -27,8 +27,8 @@ def chat_model(name: str, **settings: Any) -> ChatDoctor:
 
     Args:
         name: "local:" and a folder or Hub id (the default where nothing is in front); "hf:" and a Hub id, for a
-            model that Hugging Face runs; "tgi:", "vllm:", "llama_cpp:", "transformers:" or "openai:" and the
-            address of such a server; or an address alone, whose kind is found out.
+            model that Hugging Face runs; "tgi:", "vllm:", "llama_cpp:", "llama_cpp_python:",
+            "transformers:" or "openai:" and the address of such a server; or an address alone, whose kind is found out.
         **settings: of `ChatDoctor`.
 
     Raises:

@@ -6,12 +6,15 @@ import asyncio
 import json
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatdoctor_hub.errors import ChatDoctorError
 from chatdoctor_hub.inference.engine import Engine
-from chatdoctor_hub.inference.types import EngineInfo
+from chatdoctor_hub.inference.types import EngineInfo, Quantization
 from chatdoctor_hub.prompts import PromptPair
+
+if TYPE_CHECKING:
+    from chatdoctor_hub.inference.weights import ModelPlan
 
 __all__ = ["HOSTED", "EngineLoader", "ModelChoice", "identity"]
 
@@ -31,7 +34,8 @@ class ModelChoice:
             `base_url`, what that server calls it, or None for what it serves.
         base_url: address of a server.
         prompt: a pair or its id; None for the release's own.
-        device, dtype, revision: as `LocalEngine` takes them.
+        device, dtype, revision, quantization: as `LocalEngine` takes them.
+        adapters: as `LocalEngine` takes them, each a name and where it is.
         dialect, provider, api_key, max_retries: as `EndpointEngine` takes them.
         timeout: seconds for an answer.
     """
@@ -42,6 +46,8 @@ class ModelChoice:
     device: str | None = None
     dtype: str | None = None
     revision: str | None = None
+    adapters: tuple[tuple[str, str], ...] = ()
+    quantization: Quantization | None = None
     dialect: str | None = None
     provider: str | None = None
     api_key: str | None = field(default=None, repr=False)
@@ -105,13 +111,13 @@ class EngineLoader:
             engine = self.loaded(choice)
             if engine is not None:
                 return identity(engine.describe())
-            parts = _parts(choice)
+            plan = _plan(choice)
         except ChatDoctorError:
             return {"prompt": None, "serving_sha256": None, "fingerprint": None}
         return {
-            "prompt": parts.pair.id,
-            "serving_sha256": parts.pair.serving_sha256,
-            "fingerprint": parts.fingerprint,
+            "prompt": plan.pair.id,
+            "serving_sha256": plan.pair.serving_sha256,
+            "fingerprint": plan.fingerprint(choice.quantization),
         }
 
     def context_length(self, choice: ModelChoice) -> int | None:
@@ -125,7 +131,7 @@ class EngineLoader:
                 length = engine.describe().context_length
                 asking = length is None and hasattr(engine, "probe") and not _in_event_loop()
                 return engine.probe().context_length if asking else length  # type: ignore[attr-defined]
-            config = json.loads((_parts(choice).base / "config.json").read_text(encoding="utf-8"))
+            config = json.loads((_plan(choice).parts.base / "config.json").read_text(encoding="utf-8"))
         except (ChatDoctorError, OSError, ValueError):
             return None
         if not isinstance(config, dict):
@@ -152,10 +158,16 @@ def identity(info: EngineInfo) -> dict[str, str | None]:
     }
 
 
-def _parts(choice: ModelChoice) -> Any:
-    from chatdoctor_hub.inference.loading import resolve_parts
+def _plan(choice: ModelChoice) -> ModelPlan:
+    from chatdoctor_hub.inference.weights import plan_models
 
-    return resolve_parts(choice.model or "", prompt=choice.prompt, revision=choice.revision, download=False)
+    return plan_models(
+        choice.model or "",
+        dict(choice.adapters),
+        prompt=choice.prompt,
+        revision=choice.revision,
+        download=False,
+    )
 
 
 def _load(choice: ModelChoice) -> Engine:
@@ -167,6 +179,8 @@ def _load(choice: ModelChoice) -> Engine:
         device=choice.device,
         dtype=choice.dtype,
         revision=choice.revision,
+        adapters=dict(choice.adapters),
+        quantization=choice.quantization,
     )
     if choice.timeout is None:
         return engine

@@ -43,6 +43,8 @@ _BESIDES_TEXT = (
     "tool_use",
 )
 
+_WORDLESS = AIMessageChunk(content="")
+
 
 def to_hub_messages(messages: Sequence[BaseMessage]) -> tuple[dict[str, Any], ...]:
     """The messages in the Hub's format; text blocks are joined.
@@ -168,7 +170,7 @@ def to_ai_chunk(
     """
     last = delta.finish_reason is not None
     if not (last or delta.tool_calls or delta.reasoning or delta.logprobs or blocks) and not delta.refusal:
-        return AIMessageChunk(content=delta.text)
+        return _words(delta.text)
     metadata = _logprobs(delta.logprobs)
     if blocks:
         # So says LangChain of content that is made of blocks; it would add the calls once more.
@@ -186,6 +188,13 @@ def to_ai_chunk(
         response_metadata=metadata,
         chunk_position="last" if last else None,
     )
+
+
+def _words(text: str) -> AIMessageChunk:
+    """A chunk of nothing but words, as nearly all are: copied, which takes half as long as making one."""
+    held: dict[str, Any] = {"additional_kwargs": {}, "response_metadata": {}}
+    calls: dict[str, Any] = {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
+    return _WORDLESS.model_copy(update={"content": text, **held, **calls})
 
 
 def _content(delta: ChatDelta, blocks: bool) -> Any:

@@ -12,7 +12,7 @@ from chatdoctor_hub.errors import ConfigError
 
 __all__ = ["check_construction", "check_known", "in_one_sentence"]
 
-_HERE = ("device", "dtype", "revision")
+_HERE = ("device", "dtype", "revision", "adapters", "quantization")
 _THERE = ("dialect", "provider")
 # What LangChain's standard parameters are for a server means nothing to an engine that is there already.
 _OF_ENGINES = ("safety", *_HERE, *_THERE, "api_key", "timeout", "max_retries", "base_url")
@@ -31,6 +31,12 @@ _OTHER_NAMES = {
     "prompt": "safety",
     "safety_prompt": "safety",
     "functions": "tools",
+    "load_in_4bit": "quantization",
+    "load_in_8bit": "quantization",
+    "lora": "adapters",
+    "loras": "adapters",
+    "lora_path": "adapters",
+    "peft": "adapters",
     "function_call": "tool_choice",
 }
 

@@ -79,8 +79,13 @@ def load_tokenizer(folder: Path) -> Any:
     return _read(AutoTokenizer, folder, "tokenizer")
 
 
-def load_model(folder: Path, dtype: torch.dtype) -> Any:
-    """The causal language model in a folder, in evaluation mode on the CPU.
+def load_model(folder: Path, dtype: torch.dtype, **how: Any) -> Any:
+    """The causal language model in a folder, in evaluation mode; on the CPU, unless `how` says otherwise.
+
+    Args:
+        folder: where its files are.
+        dtype: of its weights.
+        **how: more for transformers' `from_pretrained`, such as a quantization.
 
     Raises:
         ModelFormatError: when the files are not those of a causal language model in safetensors, whole.
@@ -88,7 +93,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
     what = "causal language model in safetensors"
-    options = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    options = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True, **how}
     model, info = _read(AutoModelForCausalLM, folder, what, **options)
     # transformers would go on with random numbers in their place.
     if missing := sorted(info["missing_keys"]):

@@ -124,9 +124,9 @@ async def test_connections_are_used_again_in_a_loop(serve, connect) -> None:
     for _ in range(5):
         assert [delta async for delta in engine.astream(asked("word"))]
         client, _ = await engine._lines._opened._loops.get()
-        pools = [shard.transport._pool for shard in client._transport._shards]
-        seen |= {id(connection) for pool in pools for connection in pool.connections}
-        assert all(shard.busy == 0 for shard in client._transport._shards)
+        lanes = client._transport
+        seen |= {id(connection) for lane, _ in lanes.idle for connection in lane._pool.connections}
+        assert lanes.busy == 0
     assert len(seen) == 1
 
 

@@ -33,7 +33,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "/v1/models": {**MODELS, "data": [{"id": "org/x"}]},
         "/props": {"default_generation_settings": {}},
     },
-    "llama_cpp, the Python one": {"/v1/models": {**MODELS, "data": [{"id": "org/x", "owned_by": "me"}]}},
+    "llama_cpp_python": {"/v1/models": {**MODELS, "data": [{"id": "org/x", "owned_by": "me"}]}},
     "transformers": {
         "/v1/models": {**MODELS, "data": [{"id": "org/x", "owned_by": "org"}]},
         "/load_model": 405,
@@ -62,7 +62,9 @@ def test_each_kind_is_told(name: str) -> None:
     assert len(asked) <= 4
     if kind in ("tgi", "vllm"):
         assert found.context_length == 4096
-    expected = {"tgi": "tgi", "llama_cpp": "default"}.get(kind, "org/x" if ANSWERS[name] else "")
+    expected = {"tgi": "tgi", "llama_cpp": "default", "llama_cpp_python": "default"}.get(
+        kind, "org/x" if ANSWERS[name] else ""
+    )
     assert found.model == expected
     assert found_at(ANSWERS[name], model="mine")[0].model == "mine"
 

@@ -92,12 +92,24 @@ def test_any_json_object() -> None:
         ("look_up", {"type": "function", "function": {"name": "look_up"}}),
     ],
 )
-@pytest.mark.parametrize("dialect", ["tgi", "vllm", "openai", "llama_cpp"])
+@pytest.mark.parametrize("dialect", ["tgi", "vllm", "openai"])
 def test_tools_and_choices(dialect: str, choice: str, expected: object) -> None:
     found = payload(dialect, tools=(TOOL,), tool_choice=choice)
     assert found["tool_choice"] == expected
     # TGI refuses a tool without parameters.
     assert found["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {}}
+
+
+def test_a_choice_goes_out_in_the_form_that_is_heeded() -> None:
+    other = {"type": "function", "function": {"name": "other"}}
+    words = payload("llama_cpp", tools=(other, TOOL), tool_choice="look_up")
+    assert words["tool_choice"] == "required"
+    assert [tool["function"]["name"] for tool in words["tools"]] == ["look_up"]
+    named = payload("llama_cpp_python", tools=(TOOL,), tool_choice="required")
+    assert named["tool_choice"] == {"type": "function", "function": {"name": "look_up"}}
+    assert payload("llama_cpp_python", tools=(TOOL,), tool_choice="none")["tool_choice"] == "none"
+    with pytest.raises(ConfigError, match="tool_choice of required"):
+        payload("llama_cpp_python", tools=(other, TOOL), tool_choice="required")
 
 
 def test_transformers_serve_gets_tools_but_no_choice() -> None:

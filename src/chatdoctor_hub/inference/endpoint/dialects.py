@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -19,12 +19,13 @@ class Dialect:
     What a server would silently ignore is not sent to it: the request is refused instead.
 
     Args:
-        name: "tgi", "vllm", "llama_cpp", "transformers", "openai".
+        name: "tgi", "vllm", "llama_cpp", "llama_cpp_python", "transformers", "openai".
         title: its name for messages.
         schemas: how a schema for the answer is written: {"type": "json_object", "value": …} ("value"),
             {"type": "json_object", "schema": …} ("schema"), {"type": "json_schema", "json_schema": …}
             ("json_schema"); None where it is ignored.
-        choices: which tool choices it heeds; "named" is one tool by its name.
+        choices: which tool choices it heeds; "named" is one tool by its name. Of "required" and "named" one may
+            stand in for the other.
         chooses_model: whether `model` chooses: an adapter, or another model that is served.
         logprobs: whether it reports log-probabilities.
         most_stops: how many stop strings it takes; the others are found here. None for any number.
@@ -79,16 +80,27 @@ _VLLM = Dialect(
     always={"top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0},
     counting="tokenize",
 )
+# `tools/server/server-common.cpp` of llama.cpp reads tool_choice as a string, and anything else as "auto".
 _LLAMA_CPP = Dialect(
     "llama_cpp",
     "llama.cpp",
     schemas="schema",
+    choices=frozenset({"auto", "none", "required"}),
     chooses_model=False,
     fields={"top_k": "top_k", "repetition_penalty": "repeat_penalty"},
     # Its defaults are 0.95, 40, 1.0 or 1.1, and 0.05.
     always={"top_p": 1.0, "top_k": 0, "repeat_penalty": 1.0, "min_p": 0.0},
     counting="apply_template",
     default_model="default",
+)
+# `llama_chat_format.py` of llama-cpp-python: a named tool is enforced by a grammar, any other choice ignored.
+_LLAMA_CPP_PYTHON = replace(
+    _LLAMA_CPP,
+    name="llama_cpp_python",
+    title="llama-cpp-python",
+    choices=frozenset({"auto", "none", "named"}),
+    usage_on_demand=False,
+    counting="one_token",
 )
 # It logs and ignores tool_choice, response_format, logprobs, presence_penalty and stream_options, and takes
 # frequency_penalty for a repetition penalty (`cli/serving/chat_completion.py` of transformers 5).
@@ -107,7 +119,7 @@ _TRANSFORMERS = Dialect(
 _OPENAI = Dialect("openai", "an OpenAI-like server", most_stops=4)
 
 DIALECTS: Mapping[str, Dialect] = {
-    dialect.name: dialect for dialect in (_TGI, _VLLM, _LLAMA_CPP, _TRANSFORMERS, _OPENAI)
+    dialect.name: dialect for dialect in (_TGI, _VLLM, _LLAMA_CPP, _LLAMA_CPP_PYTHON, _TRANSFORMERS, _OPENAI)
 }
 
 

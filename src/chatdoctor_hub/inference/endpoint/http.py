@@ -19,11 +19,11 @@ from chatdoctor_hub.errors import EndpointConnectionError, GenerationError
 from chatdoctor_hub.inference.endpoint.address import Address
 from chatdoctor_hub.inference.endpoint.calls import Answer, Call
 from chatdoctor_hub.inference.endpoint.faults import fault_of, no_chat_server, retry_after_of, unreadable
+from chatdoctor_hub.inference.endpoint.lanes import Lanes
 from chatdoctor_hub.inference.endpoint.limits import Limits
 from chatdoctor_hub.inference.endpoint.loops import PerLoop
 from chatdoctor_hub.inference.endpoint.pacing import Paced, chunk_of, read_all, read_all_async, too_slow
 from chatdoctor_hub.inference.endpoint.replies import Assembler
-from chatdoctor_hub.inference.endpoint.shards import Sharded
 from chatdoctor_hub.inference.types import ChatDelta
 
 __all__ = ["HttpLine"]
@@ -81,7 +81,7 @@ class HttpLine:
         # A transport of one's own puts an end to the proxies of the environment.
         if not (settings["trust_env"] and getproxies()):
             verify = httpx.create_ssl_context() if self._address.secure else False
-            settings["transport"] = Sharded(self._limits.max_connections, verify=verify, trust_env=False)
+            settings["transport"] = Lanes(verify=verify, trust_env=False)
         return httpx.AsyncClient(**settings)
 
     def _request(self, client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,25 +58,30 @@ class Limits:
         if faults:
             raise ConfigError(f"Expected limits that are in range: {'; '.join(faults)}.")
 
-    def retrying(self) -> Retrying:
-        """What makes a call again while its fault is a passing one."""
+    def retrying(self, began: float) -> Retrying:
+        """What makes a call again while its fault is a passing one.
+
+        Args:
+            began: time.monotonic() at which the first attempt did.
+        """
         from tenacity import Retrying
 
-        return Retrying(**self._rules())
+        return Retrying(**self._rules(began))
 
-    def retrying_async(self) -> AsyncRetrying:
+    def retrying_async(self, began: float) -> AsyncRetrying:
         """`retrying` for coroutines."""
         from tenacity import AsyncRetrying
 
-        return AsyncRetrying(**self._rules())
+        return AsyncRetrying(**self._rules(began))
 
-    def _rules(self) -> dict[str, Any]:
+    def _rules(self, began: float) -> dict[str, Any]:
         from tenacity import retry_if_exception, stop_after_attempt, stop_before_delay
 
+        left = self.retry_seconds - (time.monotonic() - began)
         return {
             "retry": retry_if_exception(may_pass),
             # What a server asks to wait counts: a longer wait than there is time for is not begun.
-            "stop": stop_after_attempt(self.max_retries + 1) | stop_before_delay(self.retry_seconds),
+            "stop": stop_after_attempt(self.max_retries + 1) | stop_before_delay(left),
             "wait": _pause(),
             "reraise": True,
         }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatdoctor_hub.errors import GenerationError
 from chatdoctor_hub.inference.endpoint.address import Address
 from chatdoctor_hub.inference.endpoint.calls import Call, Program, run, run_async
+from chatdoctor_hub.inference.endpoint.faults import may_pass
 from chatdoctor_hub.inference.endpoint.limits import Limits
 from chatdoctor_hub.inference.types import ChatDelta
 
@@ -54,9 +57,14 @@ class Lines:
         line = self._line()
 
         def ask(call: Call) -> Any:
-            if call.assembler:
-                return self._limits.retrying()(_open, line, call)
-            return self._limits.retrying()(line.ask, call)
+            attempt = partial(_open, line, call) if call.assembler else partial(line.ask, call)
+            began = time.monotonic()
+            try:
+                return attempt()
+            except GenerationError as error:
+                if not may_pass(error):
+                    raise
+                return self._limits.retrying(began)(_after(error, attempt))
 
         return run(program, ask)
 
@@ -65,9 +73,14 @@ class Lines:
         line = self._line()
 
         async def ask(call: Call) -> Any:
-            if call.assembler:
-                return await self._limits.retrying_async()(_open_async, line, call)
-            return await self._limits.retrying_async()(line.ask_async, call)
+            attempt = partial(_open_async, line, call) if call.assembler else partial(line.ask_async, call)
+            began = time.monotonic()
+            try:
+                return await attempt()
+            except GenerationError as error:
+                if not may_pass(error):
+                    raise
+                return await self._limits.retrying_async(began)(_after_async(error, attempt))
 
         return await run_async(program, ask)
 
@@ -106,6 +119,30 @@ class Lines:
             self._closed = True
             line, self._opened = self._opened, None
             return line
+
+
+def _after(error: GenerationError, attempt: Callable[[], Any]) -> Callable[[], Any]:
+    """An attempt whose first time has been, and failed: so what repeats it is made for the few that do."""
+    failed = [error]
+
+    def again() -> Any:
+        if failed:
+            raise failed.pop()
+        return attempt()
+
+    return again
+
+
+def _after_async(error: GenerationError, attempt: Callable[[], Any]) -> Callable[[], Any]:
+    """`_after` for coroutines."""
+    failed = [error]
+
+    async def again() -> Any:
+        if failed:
+            raise failed.pop()
+        return await attempt()
+
+    return again
 
 
 class _Begun:

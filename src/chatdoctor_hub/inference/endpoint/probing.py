@@ -102,8 +102,9 @@ def _by_models(listed: list[Mapping[str, Any]], body: Any) -> Dialect | None:
     owners = {str(item.get("owned_by")) for item in listed}
     if "vllm" in owners or any("max_model_len" in item for item in listed):
         return DIALECTS["vllm"]
-    # llama-cpp-python says that it is owned by "me".
-    if owners & {"llamacpp", "me"} or (isinstance(body, Mapping) and "models" in body and listed):
+    if "me" in owners:
+        return DIALECTS["llama_cpp_python"]
+    if "llamacpp" in owners or (isinstance(body, Mapping) and "models" in body and listed):
         return DIALECTS["llama_cpp"]
     return None
 

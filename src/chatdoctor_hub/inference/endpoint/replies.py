@@ -57,7 +57,8 @@ def read_reply(
         text=text,
         finish_reason=_finish(choice.get("finish_reason"), bool(calls or invalid), stopped),
         usage=_usage(body.get("usage")) or Usage(0, 0),
-        model=str(body.get("model") or model),
+        # Some servers call an adapter by the name of its base.
+        model=str(request.adapter or body.get("model") or model),
         tool_calls=calls,
         invalid_tool_calls=invalid,
         reasoning=reasoning,

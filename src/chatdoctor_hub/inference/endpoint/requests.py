@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from chatdoctor_hub.errors import ConfigError
@@ -46,6 +47,7 @@ def chat_payload(
     Raises:
         ConfigError: for what this kind of server would ignore or misread, all of it at once.
     """
+    request = _in_reach(request, dialect)
     faults = list(_out_of_reach(request, dialect))
     if faults:
         raise ConfigError(
@@ -68,6 +70,20 @@ def chat_payload(
     if stream and dialect.usage_on_demand:
         payload["stream_options"] = {"include_usage": True}
     return payload
+
+
+def _in_reach(request: ChatRequest, dialect: Dialect) -> ChatRequest:
+    """The request with a tool choice that the server heeds, where another one comes to the same.
+
+    That some call is required says of a single tool what its name says.
+    """
+    choice, known = request.tool_choice, dialect.choices
+    if choice == "required" and choice not in known and "named" in known and len(request.tools) == 1:
+        return replace(request, tool_choice=request.tool_names[0])
+    if choice in request.tool_names and "named" not in known and "required" in known:
+        only = tuple(tool for tool in request.tools if tool["function"]["name"] == choice)
+        return replace(request, tools=only, tool_choice="required")
+    return request
 
 
 def _out_of_reach(request: ChatRequest, dialect: Dialect) -> Iterator[str]:
@@ -130,7 +146,8 @@ def _generation_config(request: ChatRequest) -> dict[str, Any]:
 
 
 def _tools(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
-    if not request.tools or (request.tool_choice == "none" and "required" not in dialect.choices):
+    chooses = bool({"required", "named"} & dialect.choices)
+    if not request.tools or (request.tool_choice == "none" and not chooses):
         return {}
     if request.response_schema is not None:
         return {}  # with a choice of "none": the schema is what counts
@@ -148,7 +165,7 @@ def _tools(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     choice: Any = request.tool_choice
     if choice not in ("auto", "none", "required"):
         choice = {"type": "function", "function": {"name": choice}}
-    return {"tools": tools, "tool_choice": choice} if "required" in dialect.choices else {"tools": tools}
+    return {"tools": tools, "tool_choice": choice} if chooses else {"tools": tools}
 
 
 def _response_format(schema: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:

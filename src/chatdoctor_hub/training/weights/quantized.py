@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatdoctor_hub.errors import ConfigError, ModelFormatError
-from chatdoctor_hub.models import first_line
+from chatdoctor_hub import models
+from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.training.recipe import RecipeConfig
 
 if TYPE_CHECKING:
@@ -47,31 +47,4 @@ def load_quantized(config: RecipeConfig, folder: Path, dtype: torch.dtype, devic
         ModelFormatError: when the files are not those of a causal language model in safetensors.
     """
     check_quantization(config)
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-
-    bits: Any = (
-        BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-        if config.training.quantization == "4bit"
-        else BitsAndBytesConfig(load_in_8bit=True)
-    )
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            quantization_config=bits,
-            device_map={"": device},
-            use_safetensors=True,
-            local_files_only=True,
-        )
-    # Torn files raise errors of safetensors that derive from Exception and nothing else.
-    except Exception as error:
-        raise ModelFormatError(
-            f"{folder}: expected a causal language model in safetensors that bitsandbytes can quantize, found "
-            f"one that it cannot ({first_line(error)}); set training.quantization to none, or use another."
-        ) from error
-    return model.eval()
+    return models.load_quantized(folder, dtype, device, config.training.quantization)

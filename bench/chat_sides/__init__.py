@@ -1,0 +1,1 @@
+"""The sides that `bench/chat.py` compares, and what they talk to."""
