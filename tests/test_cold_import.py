@@ -67,8 +67,12 @@ for module in modules:
     try:
         importlib.import_module(module)
     except Exception as error:
-        # Classes that extend PEFT's or torch's cannot be without them; they say so.
-        extending = ("chatdoctor_hub.adapters", "chatdoctor_hub.training.passes.fused")
+        # Classes that extend PEFT's, transformers' or torch's cannot be without them; they say so.
+        extending = (
+            "chatdoctor_hub.adapters",
+            "chatdoctor_hub.inference.scheduling.layers",
+            "chatdoctor_hub.training.passes.fused",
+        )
         if module.startswith(extending) and type(error).__name__ == "MissingExtraError":
             continue
         faults[module] = f"{type(error).__name__}: {error}"

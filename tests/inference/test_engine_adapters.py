@@ -112,6 +112,13 @@ def test_the_weights_are_in_memory_once(many, model_folder, folders):
     assert 0 < own(many._models.model("pissa"), shared) < whole / 2
 
 
+def test_loading_draws_no_random_numbers(model_folder, folders):
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    LocalEngine(model_folder, adapters=folders, device="cpu")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_the_base_stays_as_it_was(many, engine, said):
     assert texts(many, said("")) == texts(engine, said(None))
     assert texts(many, said(None)) == texts(engine, said(None))
@@ -182,7 +189,7 @@ def test_a_wrong_name_does_not_spoil_a_batch(many, said):
 
 
 def test_names_that_cannot_be(model_folder, folders):
-    for name in ("", str(model_folder)):
+    for name in ("", str(model_folder), 3):
         with pytest.raises(ConfigError, match="names of their own"):
             LocalEngine(model_folder, adapters={name: folders["lora"]}, device="cpu")
 
@@ -270,6 +277,8 @@ def test_adapters_by_hub_id_and_revision(many, said, tmp_path, folders):
         foreign = naming(folders["lora"], tmp_path / f"foreign-{revision}", base, revision)
         with pytest.raises(ConfigError, match=f"made for {base}"):
             LocalEngine("org/tiny", adapters={"foreign": foreign}, device="cpu")
+    # By itself it finds its base at the commit that it names.
+    assert texts(LocalEngine("org/lora", device="cpu"), said(None)) == want
     # A branch cannot be compared with a commit.
     branch = naming(folders["lora"], tmp_path / "branch", "ORG/tiny", "main")
     LocalEngine("org/tiny", adapters={"branch": branch}, device="cpu")

@@ -23,11 +23,7 @@ from started_server import started
 
 from chatdoctor_hub.training.weights import export_gguf
 
-PYTHON = os.environ.get("CHATDOCTOR_LLAMA_CPP")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(PYTHON is None, reason="CHATDOCTOR_LLAMA_CPP names no Python with llama-cpp-python"),
-]
+pytestmark = pytest.mark.slow
 
 _READS_NO_CALLS = "it leaves calls that the model makes of itself in the text"
 _ONE_MODEL = "it serves one model under any name"
@@ -49,20 +45,14 @@ def vcr_cassette_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    python = os.environ.get("CHATDOCTOR_LLAMA_CPP")
+    if python is None:
+        pytest.skip("CHATDOCTOR_LLAMA_CPP names no Python with llama-cpp-python")
     folder = tmp_path_factory.mktemp("llama")
     file = folder / "memoriser.gguf"
     export_gguf(memoriser.FOLDER, file, "f32")
-    command = [
-        str(PYTHON),
-        "-m",
-        "llama_cpp.server",
-        "--model",
-        str(file),
-        "--n_ctx",
-        "1024",
-        "--n_threads",
-        "1",
-    ]
+    size = ["--n_ctx", "1024", "--n_threads", "1"]
+    command = [python, "-m", "llama_cpp.server", "--model", str(file), *size]
     with started(command, folder, {}) as url:
         yield url
 

@@ -12,6 +12,8 @@ from chatdoctor_hub.inference.types import ChatDelta, ChatReply, FinishReason, S
 
 __all__ = ["Row"]
 
+_NOTHING = ChatDelta("")
+
 
 class Row:
     """One request while it is answered.
@@ -26,6 +28,12 @@ class Row:
         guide: keeps the answer to its grammar; None for an answer that may be anything.
         alternatives: how many likely tokens to report beside each one; None for no log-probabilities.
         constant: how many of the prompt's first tokens stand in every prompt of its kind.
+
+    Attributes:
+        finish_reason: why it ended; None until then.
+        written: tokens it has got.
+        piecewise: whether pieces are read as they come. Else the text is made of all tokens at the end, where nothing
+            in it needs looking at before: that takes a fraction of the time.
     """
 
     def __init__(
@@ -46,6 +54,7 @@ class Row:
         self.sampling = sampling
         self.finish_reason: FinishReason | None = None
         self.written = 0
+        self.piecewise = False
         self.guide = guide
         self.alternatives = alternatives
         self._budget = budget
@@ -75,9 +84,14 @@ class Row:
             self.guide.matcher.accept(token)
         if logprob is not None and not ends_turn:
             self._logprobs.append(logprob)
-        text = "" if ends_turn else self._stops.feed(self._text.push(token))
         ended = ends_turn or (self.guide is not None and self.guide.finished)
         over = ended or self.left <= 0
+        if self._unread:
+            if not ends_turn:
+                self._text.hold(token)
+            if not over:
+                return _NOTHING
+        text = "" if ends_turn or self._unread else self._stops.feed(self._text.push(token))
         if over and not self._stops.found:
             text += self._stops.feed(self._text.flush())
             text += self._stops.flush()
@@ -107,6 +121,11 @@ class Row:
     def last_delta(self) -> ChatDelta:
         """The last piece of a stream: the finish reason and the usage."""
         return replace(self._delta(Piece(), always=True), finish_reason=self.finish_reason, usage=self.usage)
+
+    @property
+    def _unread(self) -> bool:
+        """Whether nobody looks at the text before it is whole."""
+        return not (self.piecewise or self.sampling.stop or self._reader or self.guide)
 
     def _read(self, text: str, over: bool) -> Piece:
         if self._reader is None:

@@ -35,6 +35,10 @@ class Detokenizer:
             return ""
         return self._give(text)
 
+    def hold(self, token: int) -> None:
+        """Add a token whose text is not needed before `flush`."""
+        self._ids.append(token)
+
     def flush(self) -> str:
         """The rest; bytes that never became a character are given as U+FFFD."""
         if self._read == len(self._ids):

@@ -8,8 +8,8 @@ from chatdoctor_hub.errors import MissingExtraError
 
 try:
     from transformers.cache_utils import DynamicLayer
-except ImportError as error:
-    raise MissingExtraError("transformers", "local") from error
+except ImportError:
+    raise MissingExtraError("transformers", "local") from None
 
 if TYPE_CHECKING:
     import torch
@@ -21,12 +21,15 @@ _ROOM = 32
 _SHARE = 8
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """A `DynamicLayer` that does not copy all it holds for each new token.
 
     Keys and values are the first columns of longer tensors, (rows, heads, columns, width), into which new ones are
     written. Whoever puts other tensors in their place need not know: these are moved once, with the next token.
     """
+
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

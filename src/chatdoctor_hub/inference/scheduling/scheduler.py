@@ -40,7 +40,7 @@ class Scheduler:
 
     Before each token it takes in who waits: new rows are read together and join those under way. Each call of
     `submit` is a queue of its own and the queues take turns, so that a stream does not wait for the end of a long
-    batch; and a long prompt is not read all at once with others while rows are under way. A thread computes; it is
+    batch; and of many new prompts only some are read between two tokens of the rows under way. A thread computes; it is
     started by the first request and ends with `close`, with the interpreter, or when nothing came for a while.
     Nobody waits for a lock while something is computed.
 

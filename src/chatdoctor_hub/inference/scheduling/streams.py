@@ -19,7 +19,7 @@ def pieces(scheduler: Scheduler, ticket: Ticket) -> Generator[ChatDelta, None, N
     """The pieces, for a thread; the request goes out with the first. Who closes the generator has left."""
     come: SimpleQueue[Delivery] = SimpleQueue()
     process = os.getpid()
-    ticket.deliver = come.put
+    ticket.stream(come.put)
     scheduler.submit([ticket])
     try:
         over = False
@@ -40,7 +40,7 @@ async def apieces(scheduler: Scheduler, make: Callable[[], Ticket]) -> AsyncGene
     with scheduler.expecting():
         ticket = await asyncio.to_thread(make)
         loop = asyncio.get_running_loop()
-        ticket.deliver = lambda piece: loop.call_soon_threadsafe(come.put_nowait, piece)
+        ticket.stream(lambda piece: loop.call_soon_threadsafe(come.put_nowait, piece))
         scheduler.submit([ticket])
     try:
         over = False

@@ -27,15 +27,18 @@ class Ticket:
 
     Attributes:
         future: of the whole reply.
-        deliver: is given each piece as it comes, from the scheduler's thread; None, as at first, where only the
-            whole reply is wanted.
     """
 
     def __init__(self, row: Row, model: str, key: str = "") -> None:
         self.row, self.key = row, key
         self.future: Future[ChatReply] = Future()
-        self.deliver: Callable[[Delivery], object] | None = None
+        self._deliver: Callable[[Delivery], object] | None = None
         self._model = model
+
+    def stream(self, deliver: Callable[[Delivery], object]) -> None:
+        """Have each piece given to `deliver` as it comes, from the scheduler's thread; said before `submit`."""
+        self._deliver = deliver
+        self.row.piecewise = True
 
     @property
     def left(self) -> bool:
@@ -73,8 +76,8 @@ class Ticket:
 
     def _give(self, piece: Delivery) -> None:
         try:
-            if self.deliver is not None:
-                self.deliver(piece)
+            if self._deliver is not None:
+                self._deliver(piece)
         except RuntimeError:
             # The event loop of the caller was closed before the stream.
             self.leave()

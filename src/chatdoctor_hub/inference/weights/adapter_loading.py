@@ -28,6 +28,7 @@ def load_adapter(base: Any, folder: Path) -> AdaptedModel:
         MissingExtraError: without peft.
     """
     require_extra("peft", extra="local")
+    import torch
     from peft import PeftModel
 
     import chatdoctor_hub.adapters  # noqa: F401 - makes series and parallel adapters known to PEFT
@@ -39,7 +40,8 @@ def load_adapter(base: Any, folder: Path) -> AdaptedModel:
         inner = {name.removeprefix(_INNER) for name in stored}
         own = inner & {name for name, _ in base.named_parameters(remove_duplicate=False)}
         twin = twin_of(base, own)
-        model = PeftModel.from_pretrained(twin, str(folder), is_trainable=False)
+        with torch.random.fork_rng(devices=[]):  # PEFT draws weights before it reads them
+            model = PeftModel.from_pretrained(twin, str(folder), is_trainable=False)
         adapted = AdaptedModel.of(model, str(folder))
     except ChatDoctorError:
         raise

@@ -110,11 +110,17 @@ def plan_models(
 
 
 def _check_names(adapters: Mapping[str, Any], *taken: str) -> None:
-    wrong = [name for name in adapters if not isinstance(name, str) or not name or name in taken]
-    if wrong:
+    for name in adapters:
+        if not isinstance(name, str):
+            meaning = "is no text"
+        elif not name:
+            meaning = "stands for the base without an adapter"
+        elif name in taken:
+            meaning = "stands for the model itself"
+        else:
+            continue
         raise ConfigError(
-            f"Expected adapters to have names of their own, found {wrong[0]!r}, which stands for "
-            f"{'the base without an adapter' if wrong[0] == '' else 'the model itself'}; give another name."
+            f"Expected adapters to have names of their own, found {name!r}, which {meaning}; give another name."
         )
 
 
