@@ -82,7 +82,9 @@ def _paged(tiny: Tiny, engine: LocalEngine, requests: list[ChatRequest], words: 
 
     def measured() -> float:
         began = time.perf_counter()
-        found = tiny.model.generate_batch(inputs=prompts, generation_config=settings, progress_bar=False)
+        found = tiny.model.generate_batch(
+            inputs=prompts, generation_config=settings, progress_bar=False, persistent_manager=True
+        )
         written = sum(len(output.generated_tokens) for output in found.values())
         return written / (time.perf_counter() - began)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
@@ -21,6 +22,7 @@ from chatdoctor_hub.errors import (
 from chatdoctor_hub.inference.endpoint.calls import Answer, Call
 from chatdoctor_hub.inference.endpoint.faults import fault_in, fault_of, retry_after_of, told
 from chatdoctor_hub.inference.endpoint.limits import Limits
+from chatdoctor_hub.inference.endpoint.loops import PerLoop
 from chatdoctor_hub.inference.endpoint.pacing import too_slow
 from chatdoctor_hub.inference.endpoint.replies import Assembler
 from chatdoctor_hub.inference.types import ChatDelta
@@ -36,15 +38,16 @@ _KINDS = {"OverloadedError": "overloaded", "ValidationError": "validation", "Gen
 class HostedLine:
     """A line to the models that Hugging Face serves or routes to: one attempt at a call, without repeats.
 
-    A client of huggingface_hub keeps what it streams until it is closed, and the asynchronous one dies with its event
-    loop; so every call has a client of its own (the connections of threads are pooled by huggingface_hub).
+    A client of huggingface_hub keeps what it streams until it is closed, so every stream has a client of its own. The
+    asynchronous one dies with its event loop, so whole answers share one in each. (The connections of threads
+    are pooled by huggingface_hub.)
 
     Args:
         model: its id on the Hub.
         provider: who is to serve it; None for huggingface_hub's choice.
         token: an access token, None for none.
         headers: more headers to send.
-        limits: how long it may take.
+        limits: how long it may take, and how many requests may be on their way.
     """
 
     def __init__(
@@ -59,10 +62,16 @@ class HostedLine:
         self._limits = limits
         self._settings: dict[str, Any] = {"model": model, "provider": provider, "headers": headers}
         self._token = token
+        self._slots = threading.BoundedSemaphore(limits.max_connections)
+        self._loops = PerLoop(self._of_loop, _close, limits.max_connections)
 
-    def _made(self, kind: type[Any], call: Call) -> Any:
-        patience = self._limits.chunk_timeout if call.assembler else self._limits.timeout
+    def _made(self, kind: type[Any], patience: float) -> Any:
         return kind(**self._settings, token=self._token, timeout=min(patience, self._limits.timeout))
+
+    def _of_loop(self) -> Any:
+        from huggingface_hub import AsyncInferenceClient
+
+        return self._made(AsyncInferenceClient, self._limits.timeout)
 
     def ask(self, call: Call) -> Answer:
         """The answer to a call that is answered in one piece.
@@ -72,7 +81,7 @@ class HostedLine:
         """
         from huggingface_hub import InferenceClient
 
-        with self._in_our_words(call), self._made(InferenceClient, call) as client:
+        with self._slots, self._in_our_words(call), self._made(InferenceClient, self._limits.timeout) as client:
             return Answer(200, client.chat_completion(**_arguments(call)))
 
     def pieces(self, call: Call) -> Generator[ChatDelta, None, None]:
@@ -82,19 +91,19 @@ class HostedLine:
         assert call.assembler
         assembler = call.assembler()
         deadline = time.monotonic() + self._limits.timeout
-        with self._in_our_words(call, assembler), self._made(InferenceClient, call) as client:
-            for chunk in client.chat_completion(**_arguments(call)):
-                self._check(deadline)
-                if delta := assembler.feed(chunk):
-                    yield delta
-            yield from _ending(assembler)
+        with self._slots, self._in_our_words(call, assembler):
+            with self._made(InferenceClient, self._limits.chunk_timeout) as client:
+                for chunk in client.chat_completion(**_arguments(call)):
+                    self._check(deadline)
+                    if delta := assembler.feed(chunk):
+                        yield delta
+                yield from _ending(assembler)
 
     async def ask_async(self, call: Call) -> Answer:
         """`ask`, without blocking the event loop."""
-        from huggingface_hub import AsyncInferenceClient
-
-        with self._in_our_words(call), anyio.fail_after(self._limits.timeout):
-            async with self._made(AsyncInferenceClient, call) as client:
+        client, slots = await self._loops.get()
+        async with slots:
+            with self._in_our_words(call), anyio.fail_after(self._limits.timeout):
                 return Answer(200, await client.chat_completion(**_arguments(call)))
 
     async def pieces_async(self, call: Call) -> AsyncGenerator[ChatDelta, None]:
@@ -104,8 +113,10 @@ class HostedLine:
         assert call.assembler
         assembler = call.assembler()
         deadline = time.monotonic() + self._limits.timeout
-        with self._in_our_words(call, assembler):
-            async with self._made(AsyncInferenceClient, call) as client:
+        _, slots = await self._loops.get()
+        async with slots:
+            with self._in_our_words(call, assembler):
+              async with self._made(AsyncInferenceClient, self._limits.chunk_timeout) as client:
                 async with aclosing(await client.chat_completion(**_arguments(call))) as chunks:
                     async for chunk in chunks:
                         self._check(deadline)
@@ -173,10 +184,17 @@ class HostedLine:
         return None
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Close the clients of all event loops, within them."""
+        self._loops.close()
 
     async def aclose(self) -> None:
-        """Nothing is kept open."""
+        """`close`, waiting for that of this event loop."""
+        await self._loops.aclose()
+        self.close()
+
+
+async def _close(client: Any) -> None:
+    await client.close()
 
 
 def _arguments(call: Call) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class HttpLine:
         self._client: httpx.Client | None = None
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(limits.max_connections)
-        self._loops = PerLoop(self._of_loop, limits.max_connections)
+        self._loops = PerLoop(self._of_loop, httpx.AsyncClient.aclose, limits.max_connections)
 
     def _settings(self) -> dict[str, Any]:
         most = self._limits.max_connections

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 __all__ = ["PerLoop"]
@@ -18,12 +18,16 @@ class PerLoop:
     that end loops in order, close these before the loop (`loop.shutdown_asyncgens`).
 
     Args:
-        make: makes a client; it has `aclose`.
+        make: makes a client.
+        end: closes one.
         slots: how many may use it at once.
     """
 
-    def __init__(self, make: Callable[[], Any], slots: int) -> None:
+    def __init__(
+        self, make: Callable[[], Any], end: Callable[[Any], Awaitable[None]], slots: int
+    ) -> None:
         self._make = make
+        self._end = end
         self._slots = slots
         self._held: dict[
             asyncio.AbstractEventLoop, tuple[AsyncGenerator[Any, None], Any, asyncio.Semaphore]
@@ -53,7 +57,7 @@ class PerLoop:
         finally:
             with self._lock:
                 self._held.pop(loop, None)
-            await client.aclose()
+            await self._end(client)
 
     async def aclose(self) -> None:
         """Close the client of the running loop."""
