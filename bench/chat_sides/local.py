@@ -124,6 +124,7 @@ def batching(tiny: Tiny) -> Contest:
         sides,
         replace(bar, said=f"{bar.said}, identical text"),
         absent=absent,
+        note=lambda: "the same text" if agree() else "other text",
     )
 
 
@@ -208,7 +209,7 @@ def first_token(tiny: Tiny, tokens: int = 300) -> Contest:
         "ms",
         {name: timed(engine) for name, engine in engines.items()},
         at_least(2, "without", more_is_better=False),
-        note=f"{read} tokens of safety prompt",
+        note=lambda: f"{read} tokens of safety prompt",
     )
 
 

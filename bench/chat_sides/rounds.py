@@ -35,7 +35,7 @@ class Contest:
         bar: for ours.
         more_is_better: whether a ratio is ours to theirs, or the other way round: above 1 ours is ahead.
         absent: what was left out, and why.
-        note: said with the table.
+        note: said with the table, after all rounds.
     """
 
     what: str
@@ -44,7 +44,7 @@ class Contest:
     bar: Bar
     more_is_better: bool = False
     absent: list[str] = field(default_factory=list)
-    note: str = ""
+    note: Callable[[], str] = str
 
     def rows(self, rounds: int) -> list[dict[str, Any]]:
         """Every side once without being counted, then all in turn, `rounds` times."""
@@ -69,7 +69,7 @@ class Contest:
                     "ratios": [] if ours else self._ratios(mine, values),
                     "bar": self.bar.said if ours else "",
                     "met": self.bar.met(found) if ours else None,
-                    "note": self.note if ours else "",
+                    "note": self.note() if ours else "",
                 }
             )
         return rows + [{"what": self.what, "side": name, "absent": True} for name in self.absent]

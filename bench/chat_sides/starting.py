@@ -52,7 +52,7 @@ def importing() -> Contest:
     heavy = run(CORE, IMPORTS["ChatDoctor"])[1:]
     note = f"loads {', '.join(heavy)}" if heavy else "no torch, no transformers"
     bar = at_most(30, "ms")
-    return Contest("import beyond BaseChatModel", "ms", sides, bar, absent=missing(), note=note)
+    return Contest("import beyond BaseChatModel", "ms", sides, bar, absent=missing(), note=lambda: note)
 
 
 def constructing(url: str) -> Contest:

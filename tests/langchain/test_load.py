@@ -79,7 +79,7 @@ async def test_those_who_leave_take_no_connection_with_them(llm: ChatDoctor, tgi
     assert (await asyncio.wait_for(llm.ainvoke("still there"), 20)).text == "still there"
 
 
-@pytest.mark.parametrize("calls", [200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [100, pytest.param(2000, marks=pytest.mark.slow)])
 def test_memory_stays_flat(llm: ChatDoctor, tgi: TgiStandIn, answers: ScriptedEngine, calls: int) -> None:
     def ask(times: int) -> int:
         """Blocks of memory in use after so many calls."""

@@ -111,7 +111,7 @@ def test_bad_arguments_and_tokens_too():
         lambda: llm.invoke("Hi", temprature=1),
         lambda: llm.bind_tools([3]),
         lambda: llm.with_structured_output(3),
-        lambda: llm.get_num_tokens_from_messages([]),
+        lambda: llm.get_num_tokens_from_messages([HumanMessage([{"type": "image"}])]),
         lambda: llm.get_token_ids("Hi"),
     ):
         with pytest.raises(standard.ModelInvalidRequestError) as caught:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Chooser"]
 
+# As far as settings go: scores stay finite when they are divided by its inverse, or multiplied by it.
+_MOST = 1e30
+
 
 class Chooser:
     """Greedy or drawn, a row at a time in meaning, all rows at once in fact.
@@ -58,12 +61,14 @@ class Chooser:
         self._drawn = torch.tensor(drawn, dtype=torch.long, device=device)
 
         def column(values: list[float]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
+            # What float32 cannot hold would make NaN of scores, and of one row's a failure of all.
+            held = [min(max(value, -_MOST), _MOST) for value in values]
+            return torch.tensor(held, dtype=torch.float32, device=device).unsqueeze(1)
 
-        self._temperature = column([self._samplings[row].temperature for row in drawn])
+        self._temperature = column([max(self._samplings[row].temperature, 1 / _MOST) for row in drawn])
         self._top_p = column([self._samplings[row].top_p for row in drawn])
-        self._top_k = column([self._samplings[row].top_k or float("inf") for row in drawn])
-        self._penalty = column([sampling.repetition_penalty for sampling in self._samplings])
+        self._top_k = column([self._samplings[row].top_k or _MOST for row in drawn])
+        self._penalty = column([max(sampling.repetition_penalty, 1 / _MOST) for sampling in self._samplings])
         self._each = column([sampling.frequency_penalty for sampling in self._samplings])
         self._once = column([sampling.presence_penalty for sampling in self._samplings])
 
@@ -118,7 +123,9 @@ class Chooser:
         """One token for each of the drawn rows; `logits` is (drawn rows, vocabulary)."""
         import torch
 
-        scores, order = (logits / self._temperature).sort(dim=-1, descending=True, stable=True)
+        # The likeliest token is at 0, whatever the temperature: nothing grows beyond float32.
+        below = logits - logits.amax(dim=-1, keepdim=True)
+        scores, order = (below / self._temperature).sort(dim=-1, descending=True, stable=True)
         rank = torch.arange(scores.shape[-1], device=scores.device)
         scores = scores.masked_fill(rank >= self._top_k, float("-inf"))
         chances = scores.softmax(dim=-1)

@@ -9,7 +9,7 @@ from chatdoctor_hub.errors import DataFormatError
 from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, EngineInfo, Form
 from chatdoctor_hub.prompts import PromptPair
 
-__all__ = ["Engine", "apply_prompt", "as_pair", "check_messages"]
+__all__ = ["Engine", "apply_prompt", "as_pair", "check_characters", "check_messages"]
 
 DEFAULT_PROMPT = "chatdoctor@1"
 
@@ -118,7 +118,7 @@ def check_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
     Raises:
         DataFormatError: for no messages, only system messages, a role that does not exist, or content
-            that is not text; the number in the message counts from 0.
+            that is not text, or breaks off within a character; the number in the message counts from 0.
     """
     checked: list[dict[str, Any]] = []
     for number, message in enumerate(messages):
@@ -140,6 +140,7 @@ def check_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
                 f"Expected the content of message {number} ({role}) to be text, found "
                 f"{type(content).__name__}; turn it into one string first."
             )
+        check_characters(content or "", f"the content of message {number} ({role})")
         checked.append({**message, "content": content or ""})
     if not checked:
         raise DataFormatError("Expected at least one message, found none; add what the patient says.")
@@ -148,6 +149,26 @@ def check_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
             "Expected a message besides the system message, found none; add what the patient says."
         )
     return checked
+
+
+def check_characters(text: str, what: str) -> None:
+    """Make sure that a text is made of whole characters, as tokenizers and servers need it.
+
+    Args:
+        text: what may come from a program that cuts texts by UTF-16 units, and emoji with them.
+        what: it is, for messages.
+
+    Raises:
+        DataFormatError: for a surrogate without its other half.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        # Not from that error, which holds the text.
+        raise DataFormatError(
+            f"Expected {what} to be whole characters, found half of one (a surrogate without its other half); "
+            "cut texts between characters."
+        ) from None
 
 
 def as_pair(prompt: str | PromptPair | None) -> PromptPair:

@@ -219,7 +219,11 @@ class LocalEngine:
 
         The generation begins with the first piece and then does not wait for its reader.
         """
-        return pieces(self._scheduler, self._ticket(request))
+        return self._pieces(self._ticket(request))
+
+    def _pieces(self, ticket: Ticket) -> Generator[ChatDelta, None, None]:
+        """A generator that keeps the engine, which would else end its scheduler when nobody else holds it."""
+        yield from pieces(self._scheduler, ticket)
 
     async def agenerate(self, request: ChatRequest) -> ChatReply:
         """`generate`, without blocking the event loop; cancelling stops at the next token."""

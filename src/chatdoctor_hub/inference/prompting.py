@@ -9,7 +9,7 @@ from typing import Any
 
 from chatdoctor_hub.errors import ConfigError, ContextLengthError
 from chatdoctor_hub.inference.beginnings import Beginnings
-from chatdoctor_hub.inference.engine import apply_prompt
+from chatdoctor_hub.inference.engine import apply_prompt, check_characters
 from chatdoctor_hub.inference.grammar import Grammar, Grammars, Guide
 from chatdoctor_hub.inference.row import Row
 from chatdoctor_hub.inference.tools import Answering, AnswerReader, TemplateReader, without_oldest_turn
@@ -65,7 +65,12 @@ class Prompter:
         return self.encode_text(self._prompt(request))
 
     def encode_text(self, text: str) -> list[int]:
-        """The tokens of a text as it stands."""
+        """The tokens of a text as it stands.
+
+        Raises:
+            DataFormatError: for a text that breaks off within a character.
+        """
+        check_characters(text, "the text for the tokenizer")
         with self._lock:
             return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 

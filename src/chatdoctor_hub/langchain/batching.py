@@ -23,7 +23,9 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
+from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.inference import ChatReply, ChatRequest
+from chatdoctor_hub.langchain.errors import in_both_families
 
 __all__ = ["Seat", "abatch_together", "batch_together", "parts_of", "raise_first", "seat_of"]
 
@@ -199,8 +201,16 @@ async def _acomputed(compute: AsyncCompute, requests: list[ChatRequest]) -> Sequ
 
 
 def parts_of(configs: Sequence[RunnableConfig]) -> Iterator[range]:
-    """Ranges of inputs that are computed together."""
-    width = min((configs[0].get("max_concurrency") if configs else None) or _WIDEST, _WIDEST)
+    """Ranges of inputs that are computed together.
+
+    Raises:
+        ConfigError: for a `max_concurrency` below 0; 0 and None stand for no limit.
+    """
+    width = (configs[0].get("max_concurrency") if configs else None) or _WIDEST
+    if width < 0:
+        with in_both_families():
+            raise ConfigError(f"Expected max_concurrency to be at least 1, found {width}; leave it out.")
+    width = min(width, _WIDEST)
     for start in range(0, len(configs), width):
         yield range(start, min(start + width, len(configs)))
 

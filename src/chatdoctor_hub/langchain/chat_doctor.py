@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.base import LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, InstanceOf, SecretStr
 
 from chatdoctor_hub.inference.engine import Engine
-from chatdoctor_hub.inference.types import ChatReply, ChatRequest, Overflow, Quantization
+from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, Overflow, Quantization
 from chatdoctor_hub.langchain.batching import abatch_together, batch_together, parts_of, raise_first, seat_of
+from chatdoctor_hub.langchain.broken_calls import BrokenCalls
 from chatdoctor_hub.langchain.calls import CALL, Call, settings_of, to_call
 from chatdoctor_hub.langchain.described import DescribedModel
 from chatdoctor_hub.langchain.errors import in_both_families
@@ -257,7 +258,7 @@ class ChatDoctor(DescribedModel):
             deltas = engine.stream(call.request)
             try:
                 for delta in deltas:
-                    yield ChatGenerationChunk(message=to_chunk(call.delta(delta)))
+                    yield ChatGenerationChunk(message=to_chunk(delta))
             finally:
                 _close(deltas)
 
@@ -277,14 +278,16 @@ class ChatDoctor(DescribedModel):
             deltas = engine.astream(call.request)
             try:
                 async for delta in deltas:
-                    yield ChatGenerationChunk(message=to_chunk(call.delta(delta)))
+                    yield ChatGenerationChunk(message=to_chunk(delta))
             finally:
                 await _aclose(deltas)
 
-    def _to_chunk(self, engine: Engine, call: Call) -> Any:
+    def _to_chunk(self, engine: Engine, call: Call) -> Callable[[ChatDelta], AIMessageChunk]:
         request, info, blocks = call.request, engine.describe(), self.output_version == "v1"
         model = info.base if request.adapter == "" else request.adapter
-        return partial(to_ai_chunk, info=info, form=request.form, model=model, blocks=blocks)
+        made = partial(to_ai_chunk, info=info, form=request.form, model=model, blocks=blocks)
+        calls = BrokenCalls()
+        return lambda delta: made(calls.marked(call.delta(delta)))
 
     # Batches
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from chatdoctor_hub.inference.engine import Engine
@@ -106,9 +109,29 @@ class TimedEngine:
         await self._engine.aclose()
 
     def _wait(self, answer: Coroutine[Any, Any, T]) -> T:
-        # In a thread of its own: the caller's may be running an event loop.
+        """The answer, from an event loop in a thread of its own: the caller's may be running one.
+
+        Whoever is interrupted while waiting gives the answer up, and does not wait for its end.
+        """
+        begun: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+        async def awaited() -> T:
+            task = asyncio.current_task()
+            assert task is not None
+            begun.put(partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel))
+            return await self._await(answer)
+
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(lambda: asyncio.run(self._await(answer))).result()
+            future = pool.submit(lambda: asyncio.run(awaited()))
+            try:
+                return future.result()
+            except BaseException:
+                if not future.done():
+                    cancel = begun.get()
+                    with suppress(RuntimeError):  # its loop has just been closed
+                        cancel()
+                raise
+
 
     async def _await(self, answer: Coroutine[Any, Any, T]) -> T:
         try:

@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.langchain.calls import SAMPLING, settings_of
+from chatdoctor_hub.langchain.counting import tokens_of
 from chatdoctor_hub.langchain.errors import in_both_families
 from chatdoctor_hub.langchain.loader import EngineLoader, ModelChoice, identity
 from chatdoctor_hub.langchain.messages import PROVIDER, to_hub_messages
@@ -119,7 +120,8 @@ class DescribedModel(BaseChatModel):
         }
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        settings, _ = settings_of(self, self._name, stop, kwargs)
+        with in_both_families():
+            settings, _ = settings_of(self, self._name, stop, kwargs)
         version = self.output_version
         return repr(sorted({**self._identifying_params, **settings, "output_version": version}.items()))
 
@@ -183,12 +185,14 @@ class DescribedModel(BaseChatModel):
     ) -> int:
         """Tokens of the prompt these messages become, with the safety prompt, tools and the template's marks.
 
+        Exact for a conversation; parts of one (`trim_messages` asks for them) are counted nearly as exactly.
+
         Raises:
             ConfigError: for what is no tool.
         """
         with in_both_families():
             called = to_hub_messages(messages)
-            return self._engine().count_tokens(called, to_tools(tools or ()), form=form_of(self.safety))
+            return tokens_of(self._engine(), called, to_tools(tools or ()), form_of(self.safety))
 
     def get_num_tokens(self, text: str) -> int:
         """Tokens of a text; by a server, what it adds to a prompt."""

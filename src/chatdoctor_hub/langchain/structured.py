@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,10 @@ from langchain_core.output_parsers import JsonOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ValidationError
+from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.langchain.calls import CALL
@@ -119,7 +123,20 @@ class _WholeCall(_Whole):
 
 
 class _Json(_Whole, JsonOutputParser):
-    pass
+    """Reads text as JSON, and what is no whole JSON not at all, whyever it ends where it does."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        if partial:
+            return super().parse_result(result, partial=True)
+        self._check(result[0])
+        text = result[0].text
+        try:
+            return parse_json_markdown(text.strip(), parser=lambda found: json.loads(found, strict=False))
+        except ValueError:
+            # Not from that error, and without its words: they are the answer's.
+            raise OutputParserException(
+                "Expected an answer that is JSON, found other text or a part of it; ask again.", llm_output=text
+            ) from None
 
 
 class _Object(_Json):
@@ -132,21 +149,32 @@ class _Object(_Json):
         validate = getattr(self.kind, "model_validate", None) or self.kind.parse_obj
         try:
             return validate(found)
-        except ValueError as error:
+        except (ValidationError, ValidationErrorV1) as error:
             if partial:
                 return None
-            faults = ", ".join(".".join(map(str, fault["loc"])) or "the whole" for fault in error.errors())  # type: ignore[attr-defined]
-            raise OutputParserException(
-                f"Expected an answer of the form {self.kind.__name__}, found one with faults in: {faults}; ask again."
-            ) from error
+            raise _other_form(self.kind, error) from None
+
+
+def _other_form(kind: type, error: ValidationError | ValidationErrorV1) -> OutputParserException:
+    """What to raise in the place of pydantic's error, which holds what was answered."""
+    faults = ", ".join(".".join(map(str, fault["loc"])) or "the whole" for fault in error.errors())
+    return OutputParserException(
+        f"Expected an answer of the form {kind.__name__}, found one with faults in: {faults}; ask again."
+    )
 
 
 class _CallJson(_WholeCall, JsonOutputKeyToolsParser):
     pass
 
 
-class _CallPydantic(_WholeCall, PydanticToolsParser):
-    pass
+class _CallObject(_WholeCall, PydanticToolsParser):
+    """Reads the arguments of a call as an object of a pydantic class."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        try:
+            return super().parse_result(result, partial=partial)
+        except (ValidationError, ValidationErrorV1) as error:
+            raise _other_form(self.tools[0], error) from None
 
 
 def _of_text(schema: Any) -> Any:
@@ -157,5 +185,5 @@ def _of_text(schema: Any) -> Any:
 
 def _of_call(schema: Any, name: str) -> Any:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _CallPydantic(tools=[schema], first_tool_only=True)
+        return _CallObject(tools=[schema], first_tool_only=True)
     return _CallJson(key_name=name, first_tool_only=True)

@@ -7,6 +7,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import PydanticUserError, TypeAdapter
 from typing_extensions import is_typeddict
 
@@ -38,11 +39,14 @@ def _to_tool(number: int, tool: Any, strict: bool | None) -> dict[str, Any]:
     else:
         try:
             converted = convert_to_openai_tool(tool, strict=strict)
+        except RecursionError:
+            raise _endless(_named(tool)) from None
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(
                 f"Expected tool {number} to be a function, a LangChain tool, a pydantic class, a TypedDict or a "
                 f"dictionary with a name, found {_named(tool)}; turn it into one of these."
             ) from error
+        converted = _with_references(converted, getattr(tool, "tool_call_schema", tool), strict)
     function = converted.get("function")
     if converted.get("type") != "function" or not isinstance(function, Mapping) or not function.get("name"):
         raise ConfigError(
@@ -50,6 +54,53 @@ def _to_tool(number: int, tool: Any, strict: bool | None) -> dict[str, Any]:
             "tools that run on another provider's servers do not exist here."
         )
     return converted
+
+
+def _with_references(converted: dict[str, Any], form: Any, strict: bool | None) -> dict[str, Any]:
+    """The tool with the whole schema of parameters that refer to themselves, which LangChain cuts off."""
+    if not (isinstance(form, type) and is_basemodel_subclass(form)):
+        return converted
+    whole = _schema_of(form)
+    kinds = whole.get("$defs") or whole.get("definitions") or {}
+    if not any(name in _reached(kind, kinds) for name, kind in kinds.items()):
+        return converted
+    if strict:
+        _close(whole)
+    # Some chat templates and servers look for the properties at the outermost level.
+    root = kinds.get(str(whole.pop("$ref", "")).rpartition("/")[2], {})
+    said = {key: value for key, value in {**whole, **root}.items() if key not in ("title", "description")}
+    return {**converted, "function": {**converted["function"], "parameters": said}}
+
+
+def _reached(kind: Any, kinds: Mapping[str, Any]) -> set[str]:
+    """The names of the definitions that one refers to, by others too."""
+    reached: set[str] = set()
+    new = _references(kind)
+    while new:
+        reached |= new
+        new = {name for known in new for name in _references(kinds.get(known))} - reached
+    return reached
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return {name for item in value for name in _references(item)}
+    if not isinstance(value, dict):
+        return set()
+    own = value.get("$ref")
+    named = {own.rpartition("/")[2]} if isinstance(own, str) else set()
+    return named | _references(list(value.values()))
+
+
+def _close(schema: Any) -> None:
+    """Allow no properties but those that are named, as LangChain does for strict tools."""
+    if isinstance(schema, list):
+        for item in schema:
+            _close(item)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("properties"), dict):
+            schema["additionalProperties"] = False
+        _close(list(schema.values()))
 
 
 def _named(value: Any) -> str:
@@ -134,6 +185,8 @@ def _schema_of(form: type) -> dict[str, Any]:
             return TypeAdapter(form).json_schema()
         if is_typeddict(form):
             return convert_to_json_schema(form)
+    except RecursionError:
+        raise _endless(form.__name__) from None
     except (ValueError, TypeError, PydanticUserError) as error:
         raise ConfigError(
             f"Expected {form.__name__} to have a JSON schema, found a type in it that has none; use types that "
@@ -141,4 +194,11 @@ def _schema_of(form: type) -> dict[str, Any]:
         ) from error
     raise ConfigError(
         f"Expected a pydantic class, a TypedDict or a dataclass, found the class {form.__name__}; make one of it."
+    )
+
+
+def _endless(name: str) -> ConfigError:
+    return ConfigError(
+        f"Expected {name} to be a form that can be written down, found a TypedDict or function that refers to "
+        "itself; make a pydantic class of it."
     )

@@ -8,6 +8,8 @@ import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from chatdoctor_hub.inference import ChatRequest, Sampling
 from chatdoctor_hub.inference.endpoint import EndpointEngine
 
@@ -128,6 +130,34 @@ async def test_connections_are_used_again_in_a_loop(serve, connect) -> None:
         seen |= {id(connection) for lane, _ in lanes.idle for connection in lane._pool.connections}
         assert lanes.busy == 0
     assert len(seen) == 1
+
+
+async def test_connections_that_nobody_needs_are_closed(
+    serve, connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(echo)
+    engine = connect(server.url, max_connections=6)
+    await asyncio.gather(*(engine.agenerate(asked(f"word{number}")) for number in range(20)))
+    client, _ = await engine._lines._opened._loops.get()
+    lanes = client._transport
+    assert 1 < len(lanes.idle) <= 6
+    monkeypatch.setattr("chatdoctor_hub.inference.endpoint.lanes._IDLE_SECONDS", 0.05)
+    await asyncio.sleep(0.1)
+    await engine.agenerate(asked("word"))
+    assert len(lanes.idle) == 1
+    await engine.aclose()
+    assert (len(lanes.idle), lanes.busy) == (0, 0)
+
+
+async def test_connections_in_use_are_closed_with_their_responses(serve, connect) -> None:
+    engine = connect(serve(echo).url)
+    stream = engine.astream(asked("a b c d"))
+    await anext(stream)
+    client, _ = await engine._lines._opened._loops.get()
+    lanes = client._transport
+    await engine.aclose()
+    await stream.aclose()
+    assert (len(lanes.idle), lanes.busy) == (0, 0)
 
 
 def test_memory_stays_flat(serve, connect) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -141,6 +142,36 @@ def test_event_loops_one_after_the_other(serve, hosted) -> None:
     engine = hosted(serve())
     for _ in range(3):
         assert asyncio.run(engine.agenerate(request())).text
+
+
+async def test_whole_answers_share_connections(serve, hosted) -> None:
+    server = serve("Rest.")
+    engine = hosted(server, max_connections=4)
+    for _ in range(5):
+        await engine.agenerate(request())
+    assert len(server._server.server_state.connections) == 1
+    await asyncio.gather(*(engine.agenerate(request()) for _ in range(20)))
+    assert server.most_at_once <= 4
+    assert len(server._server.server_state.connections) <= 4
+    await engine.aclose()
+    until = time.monotonic() + 5
+    while server._server.server_state.connections and time.monotonic() < until:
+        await asyncio.sleep(0.01)
+    assert not server._server.server_state.connections
+
+
+async def test_streams_leave_no_connections(serve, hosted) -> None:
+    server = serve("Rest and drink enough of it.")
+    engine = hosted(server, max_connections=2)
+    for _ in range(5):
+        stream = engine.astream(request())
+        await anext(stream)
+        await stream.aclose()
+        assert [delta async for delta in engine.astream(request())]
+    until = time.monotonic() + 5
+    while server._server.server_state.connections and time.monotonic() < until:
+        await asyncio.sleep(0.01)
+    assert not server._server.server_state.connections
 
 
 async def test_broken_lines(hosted, broken) -> None:

@@ -81,7 +81,11 @@ class HostedLine:
         """
         from huggingface_hub import InferenceClient
 
-        with self._slots, self._in_our_words(call), self._made(InferenceClient, self._limits.timeout) as client:
+        with (
+            self._slots,
+            self._in_our_words(call),
+            self._made(InferenceClient, self._limits.timeout) as client,
+        ):
             return Answer(200, client.chat_completion(**_arguments(call)))
 
     def pieces(self, call: Call) -> Generator[ChatDelta, None, None]:
@@ -91,13 +95,17 @@ class HostedLine:
         assert call.assembler
         assembler = call.assembler()
         deadline = time.monotonic() + self._limits.timeout
-        with self._slots, self._in_our_words(call, assembler):
-            with self._made(InferenceClient, self._limits.chunk_timeout) as client:
-                for chunk in client.chat_completion(**_arguments(call)):
-                    self._check(deadline)
-                    if delta := assembler.feed(chunk):
-                        yield delta
-                yield from _ending(assembler)
+        patience = self._limits.chunk_timeout
+        with (
+            self._slots,
+            self._in_our_words(call, assembler),
+            self._made(InferenceClient, patience) as client,
+        ):
+            for chunk in client.chat_completion(**_arguments(call)):
+                self._check(deadline)
+                if delta := assembler.feed(chunk):
+                    yield delta
+            yield from _ending(assembler)
 
     async def ask_async(self, call: Call) -> Answer:
         """`ask`, without blocking the event loop."""
@@ -114,9 +122,8 @@ class HostedLine:
         assembler = call.assembler()
         deadline = time.monotonic() + self._limits.timeout
         _, slots = await self._loops.get()
-        async with slots:
-            with self._in_our_words(call, assembler):
-              async with self._made(AsyncInferenceClient, self._limits.chunk_timeout) as client:
+        with self._in_our_words(call, assembler):
+            async with slots, self._made(AsyncInferenceClient, self._limits.chunk_timeout) as client:
                 async with aclosing(await client.chat_completion(**_arguments(call))) as chunks:
                     async for chunk in chunks:
                         self._check(deadline)

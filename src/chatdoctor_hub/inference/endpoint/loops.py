@@ -23,9 +23,7 @@ class PerLoop:
         slots: how many may use it at once.
     """
 
-    def __init__(
-        self, make: Callable[[], Any], end: Callable[[Any], Awaitable[None]], slots: int
-    ) -> None:
+    def __init__(self, make: Callable[[], Any], end: Callable[[Any], Awaitable[None]], slots: int) -> None:
         self._make = make
         self._end = end
         self._slots = slots

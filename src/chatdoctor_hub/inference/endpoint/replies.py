@@ -55,7 +55,7 @@ def read_reply(
     reasoning = _text(message.get("reasoning_content") or message.get("reasoning"), where)
     return ChatReply(
         text=text,
-        finish_reason=_finish(choice.get("finish_reason"), bool(calls or invalid), stopped),
+        finish_reason=_finish(choice.get("finish_reason"), bool(calls or invalid), stopped, bool(invalid)),
         usage=_usage(body.get("usage")) or Usage(0, 0),
         # Some servers call an adapter by the name of its base.
         model=str(request.adapter or body.get("model") or model),
@@ -98,8 +98,9 @@ def _until_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return found + finder.flush(), finder.found
 
 
-def _finish(reason: Any, has_calls: bool, stopped: bool) -> FinishReason:
-    if has_calls:
+def _finish(reason: Any, has_calls: bool, stopped: bool, broken: bool = False) -> FinishReason:
+    """Some servers say "length", or "stop", of calls that are whole; a call that is not ran out of tokens."""
+    if has_calls and not (broken and reason in _LENGTH):
         return "tool_calls"
     return "length" if reason in _LENGTH and not stopped else "stop"
 
@@ -207,6 +208,7 @@ class Assembler:
         self._reason: Any = None
         self._usage: Usage | None = None
         self._ids: dict[int, str] = {}
+        self._arguments: dict[int, list[str]] = {}
         self._named: set[int] = set()
         self._answered = False
         self.ended = False
@@ -290,6 +292,7 @@ class Assembler:
             name = name if isinstance(name, str) and name and index not in self._named else None
             if name:
                 self._named.add(index)
+            self._arguments.setdefault(index, []).append(arguments)
             pieces.append(ToolCallDelta(index, self._ids[index] if first else None, name, arguments))
         return tuple(pieces)
 
@@ -314,7 +317,9 @@ class Assembler:
         if not (self.over or marked or self.stopped):
             raise unreadable(self._where, "a stream that broke off", self.text)
         self.ended = True
-        return ChatDelta("", _finish(self._reason, bool(self._ids), self.stopped), self._usage or Usage(0, 0))
+        broken = any(_arguments("".join(pieces))[1] for pieces in self._arguments.values())
+        reason = _finish(self._reason, bool(self._ids), self.stopped, broken)
+        return ChatDelta("", reason, self._usage or Usage(0, 0))
 
     def _with_text(self, error: GenerationError) -> GenerationError:
         if hasattr(error, "text_so_far"):

@@ -17,6 +17,7 @@ from chatdoctor_hub.inference.grammar.vocabulary import Vocabulary
 __all__ = ["Grammar", "Grammars"]
 
 _KEPT = 64
+_PLACE = re.compile(r"^at \d+\(\d+\): ")
 _KEYS = re.compile(r"Unimplemented keys: \[(.*?)\]")
 
 
@@ -97,7 +98,8 @@ def _refusal(found: str, where: str) -> str:
         return (
             f"Expected {where} to be one that a grammar can express, found the keyword {names}; leave it out."
         )
-    reason = " ".join(found.split("\n<state>")[0].split())[:300].rstrip(".")
+    # What follows the first line is the grammar itself.
+    reason = _PLACE.sub("", found.split("\n", 1)[0])[:300].strip().rstrip(".")
     return (
         f"Expected {where} to be one that a grammar can express, found one that is not ({reason}); change it."
     )

@@ -1,0 +1,49 @@
+"""Tokens of conversations, and of parts that are none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chatdoctor_hub.errors import DataFormatError, ModelFormatError
+
+if TYPE_CHECKING:
+    from chatdoctor_hub.inference.engine import Engine
+    from chatdoctor_hub.inference.types import Form
+
+__all__ = ["tokens_of"]
+
+_PATIENT, _DOCTOR = {"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}
+
+
+def tokens_of(
+    engine: Engine, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], form: Form
+) -> int:
+    """Tokens of the prompt that messages become; of a part of a conversation, about as many.
+
+    LangChain's `trim_messages` asks how long parts are: backwards, a system message alone, results without their
+    calls. No chat template renders these, so their words are counted in one turn, and the marks of as many turns.
+
+    Args:
+        engine: whose tokens.
+        messages: in the Hub's format.
+        tools: what may be called.
+        form: of the prompt.
+    """
+    try:
+        return engine.count_tokens(messages, tools, form=form)
+    except (DataFormatError, ModelFormatError):
+        words = "\n".join(filter(None, map(_words, messages)))
+        whole = engine.count_tokens([{**_PATIENT, "content": words}], tools, form=form)
+        if len(messages) < 2:
+            return whole
+        one, three = (
+            engine.count_tokens(said, form=form) for said in ([_PATIENT], [_PATIENT, _DOCTOR, _PATIENT])
+        )
+        return whole + (len(messages) - 1) * ((three - one) // 2)
+
+
+def _words(message: Mapping[str, Any]) -> str:
+    called = [json.dumps(call["function"], ensure_ascii=False) for call in message.get("tool_calls") or ()]
+    return "\n".join(filter(None, [str(message.get("content") or ""), *called]))
