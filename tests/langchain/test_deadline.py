@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
 
 import pytest
@@ -73,3 +75,15 @@ def test_the_real_one(model_folder):
     assert (
         ChatDoctor(model=model_folder, device="cpu", max_tokens=2, timeout=60).invoke("Fever").usage_metadata
     )
+
+
+@pytest.mark.parametrize("way", ["invoke", "batch"])
+def test_who_is_interrupted_does_not_wait_for_the_end(way):
+    llm = ChatDoctor(engine=TimedEngine(Slow("word " * 100), 60))
+    main = threading.get_ident()
+    timer = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT))
+    before = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        getattr(llm, way)("Hi" if way == "invoke" else ["Hi", "Ho"])
+    assert time.monotonic() - before < 2

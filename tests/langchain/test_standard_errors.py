@@ -6,6 +6,8 @@ import pickle
 
 import pytest
 from langchain_core import exceptions as standard
+from langchain_core.caches import InMemoryCache
+from langchain_core.messages import HumanMessage
 
 from chatdoctor_hub import errors
 from chatdoctor_hub.inference import ScriptedEngine
@@ -117,3 +119,11 @@ def test_bad_arguments_and_tokens_too():
         with pytest.raises(standard.ModelInvalidRequestError) as caught:
             call()
         assert isinstance(caught.value, errors.ChatDoctorError)
+
+
+def test_what_is_found_out_while_the_cache_is_asked():
+    llm = ChatDoctor(engine=ScriptedEngine("x"), cache=InMemoryCache())
+    for given in ({"temprature": 1}, {"tools": [3]}, {"temperature": -1}):
+        with pytest.raises(standard.ModelInvalidRequestError) as caught:
+            llm.invoke("Hi", **given)
+        assert isinstance(caught.value, errors.ConfigError)

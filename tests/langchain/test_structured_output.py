@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from dataclasses import replace
 from typing import TypedDict
 
 import pytest
@@ -112,6 +114,40 @@ def test_what_is_of_another_form():
         ChatDoctor(engine=ScriptedEngine(broken)).with_structured_output(
             Triage, method="function_calling"
         ).invoke("Hi")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_errors_hold_nothing_of_the_answer(method):
+    """pydantic's and LangChain's own do."""
+    call = ToolCall("Triage", {"urgent": "Frau Meier hustet"}, "1")
+    text = '{"urgent": "Frau Meier hustet"}'
+    engine = ScriptedEngine([call if method == "function_calling" else text])
+    with pytest.raises(OutputParserException, match="faults in: urgent, why") as caught:
+        ChatDoctor(engine=engine).with_structured_output(Triage, method=method).invoke("Hi")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "Meier" not in told
+
+
+class Careless(ScriptedEngine):
+    """Says what it says, whatever form is asked for."""
+
+    def generate(self, request):
+        return super().generate(replace(request, response_schema=None))
+
+
+@pytest.mark.parametrize("schema", [Triage, TriageDict, None])
+@pytest.mark.parametrize("text", ['{"urgent": true, "why": "che', '{"urgent": true', "Frau Meier hustet"])
+def test_what_is_no_whole_json_is_not_completed_either(schema, text):
+    """A stop string may end an answer within its JSON, and a server may not know of forms."""
+    found = ChatDoctor(engine=Careless(text)).with_structured_output(schema, method="json_mode")
+    with pytest.raises(OutputParserException, match="answer that is JSON") as caught:
+        found.invoke("Hi")
+    assert text not in "".join(traceback.format_exception(caught.value))
+
+
+def test_json_in_a_fence_is_read():
+    llm = ChatDoctor(engine=Careless(f"```json\n{TEXT}\n```"))
+    assert llm.with_structured_output(TriageDict).invoke("Hi") == FOUND
 
 
 def test_a_refusal_is_an_error_of_both_families():

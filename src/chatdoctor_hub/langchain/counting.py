@@ -23,7 +23,7 @@ def tokens_of(
     """Tokens of the prompt that messages become; of a part of a conversation, about as many.
 
     LangChain's `trim_messages` asks how long parts are: backwards, a system message alone, results without their
-    calls. No chat template renders these, so their words are counted in one turn, and the marks of as many turns.
+    calls. What no chat template renders has its words counted in one turn, and the marks of as many turns.
 
     Args:
         engine: whose tokens.
@@ -31,17 +31,18 @@ def tokens_of(
         tools: what may be called.
         form: of the prompt.
     """
-    try:
-        return engine.count_tokens(messages, tools, form=form)
-    except (DataFormatError, ModelFormatError):
-        words = "\n".join(filter(None, map(_words, messages)))
-        whole = engine.count_tokens([{**_PATIENT, "content": words}], tools, form=form)
-        if len(messages) < 2:
-            return whole
-        one, three = (
-            engine.count_tokens(said, form=form) for said in ([_PATIENT], [_PATIENT, _DOCTOR, _PATIENT])
-        )
-        return whole + (len(messages) - 1) * ((three - one) // 2)
+    for said in (messages, messages[::-1]):
+        try:
+            return engine.count_tokens(said, tools, form=form)
+        except (DataFormatError, ModelFormatError):
+            continue
+    words = "\n".join(filter(None, map(_words, messages)))
+    whole = engine.count_tokens([{**_PATIENT, "content": words}], tools, form=form)
+    one, three = (
+        engine.count_tokens(said, form=form) for said in ([_PATIENT], [_PATIENT, _DOCTOR, _PATIENT])
+    )
+    turns = len(messages) + sum(len(message.get("tool_calls") or ()) for message in messages)
+    return whole + max(turns - 1, 0) * ((three - one) // 2)
 
 
 def _words(message: Mapping[str, Any]) -> str:
