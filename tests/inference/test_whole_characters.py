@@ -21,7 +21,9 @@ async def test_they_are_refused_by_their_number(either):
     talk = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": f"Meier {HALF}"})
     request = ChatRequest((*talk, talk[0]))
     for call in (either.generate, lambda asked: list(either.stream(asked))):
-        with pytest.raises(DataFormatError, match=r"message 1 \(assistant\) to be whole characters") as caught:
+        with pytest.raises(
+            DataFormatError, match=r"message 1 \(assistant\) to be whole characters"
+        ) as caught:
             call(request)
         assert "Meier" not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(DataFormatError, match="whole characters"):

@@ -7,11 +7,18 @@ import uuid
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.exceptions import ModelError
 from langchain_core.messages import SystemMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 
-from chatdoctor_hub.errors import ContextLengthError, DataFormatError, GenerationError, ModelNotFoundError
+from chatdoctor_hub.errors import (
+    ConfigError,
+    ContextLengthError,
+    DataFormatError,
+    GenerationError,
+    ModelNotFoundError,
+)
 from chatdoctor_hub.inference import ScriptedEngine
 from chatdoctor_hub.langchain import ChatDoctor
 
@@ -87,6 +94,14 @@ async def test_max_concurrency_limits_what_is_computed_together(counting, way):
     await run(ChatDoctor(engine=counting), way, WORDS, {"max_concurrency": 3})
     assert counting.batches in ([3, 3, 2], [3, 3])
     assert len(counting.calls) == 8
+
+
+@both
+async def test_a_max_concurrency_that_cannot_be_answers_nobody(counting, way):
+    with pytest.raises(ConfigError, match="max_concurrency to be at least 1, found -1") as caught:
+        await run(ChatDoctor(engine=counting), way, WORDS, {"max_concurrency": -1})
+    assert isinstance(caught.value, ModelError)
+    assert counting.calls == []
 
 
 @both

@@ -9,7 +9,7 @@ from langchain_core.tools import StructuredTool
 from pydantic import BaseModel
 
 from chatdoctor_hub.errors import ConfigError
-from chatdoctor_hub.inference import ScriptedEngine
+from chatdoctor_hub.inference import ChatRequest, Sampling, ScriptedEngine
 from chatdoctor_hub.langchain import ChatDoctor
 from chatdoctor_hub.langchain.tools import to_tools
 
@@ -73,11 +73,11 @@ def test_one_that_ends_somewhere_is_written_in_one_piece():
 
 
 def test_a_model_is_kept_to_it(engine):
-    llm = ChatDoctor(engine=engine, max_tokens=300, temperature=1.0)
+    talk = ({"role": "user", "content": "Why?"},)
     for seed in range(3):
-        asked = llm.with_structured_output(Case, method="function_calling", include_raw=True, seed=seed)
-        call = asked.invoke("Why does it hurt?")["raw"].tool_calls[0]
-        assert isinstance(Case(**call["args"]), Case)
+        sampling = Sampling(temperature=1.0, seed=seed, max_tokens=150)
+        asked = ChatRequest(talk, sampling, "training", response_schema=parameters_of(Case))
+        assert Case.model_validate_json(engine.generate(asked).text)
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])

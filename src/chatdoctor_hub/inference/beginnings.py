@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +78,7 @@ class Beginnings:
 
 def _kind(request: ChatRequest, systems: Sequence[Mapping[str, Any]]) -> str:
     parts = (request.form, request.tools, request.tool_choice, request.response_schema, systems)
-    return json.dumps(parts, sort_keys=True, default=str)
+    return repr(parts)  # any value has one, and a schema with keys of several types cannot be sorted
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:

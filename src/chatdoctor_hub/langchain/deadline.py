@@ -132,7 +132,6 @@ class TimedEngine:
                         cancel()
                 raise
 
-
     async def _await(self, answer: Coroutine[Any, Any, T]) -> T:
         try:
             return await asyncio.wait_for(answer, self._seconds)

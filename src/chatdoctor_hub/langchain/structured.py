@@ -135,7 +135,8 @@ class _Json(_Whole, JsonOutputParser):
         except ValueError:
             # Not from that error, and without its words: they are the answer's.
             raise OutputParserException(
-                "Expected an answer that is JSON, found other text or a part of it; ask again.", llm_output=text
+                "Expected an answer that is JSON, found other text or a part of it; ask again.",
+                llm_output=text,
             ) from None
 
 

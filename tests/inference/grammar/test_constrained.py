@@ -184,9 +184,16 @@ def test_a_budget_that_cannot_hold_an_answer_is_refused(engine):
     ],
 )
 def test_what_a_grammar_cannot_express_is_refused_by_name(engine, schema, says, forwards):
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as caught:
         engine.generate(asked(schema, max_tokens=50))
+    # The grammar that was made of it is nothing that the caller wrote.
+    assert "%json" not in str(caught.value)
     assert forwards == []
+
+
+def test_keys_that_are_no_strings_are_written_as_strings(engine):
+    schema = {"type": "object", "properties": {1: {"const": 2}, "b": {"const": 3}}, "required": ["1", "b"]}
+    assert json.loads(engine.generate(asked(schema, max_tokens=50)).text) == {"1": 2, "b": 3}
 
 
 def test_a_faulty_schema_fails_its_own_request_only(engine, ask):

@@ -17,7 +17,9 @@ from chatdoctor_hub.inference.grammar.vocabulary import Vocabulary
 __all__ = ["Grammar", "Grammars"]
 
 _KEPT = 64
+# Where in the grammar, and the grammar with its lines numbered: it is not the caller's text.
 _PLACE = re.compile(r"^at \d+\(\d+\): ")
+_LISTING = re.compile(r"\n\s*\d+ \| |\n<state>")
 _KEYS = re.compile(r"Unimplemented keys: \[(.*?)\]")
 
 
@@ -98,8 +100,7 @@ def _refusal(found: str, where: str) -> str:
         return (
             f"Expected {where} to be one that a grammar can express, found the keyword {names}; leave it out."
         )
-    # What follows the first line is the grammar itself.
-    reason = _PLACE.sub("", found.split("\n", 1)[0])[:300].strip().rstrip(".")
+    reason = " ".join(_PLACE.sub("", _LISTING.split(found, 1)[0]).split())[:300].rstrip(".")
     return (
         f"Expected {where} to be one that a grammar can express, found one that is not ({reason}); change it."
     )
