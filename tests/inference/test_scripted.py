@@ -201,3 +201,21 @@ def test_tools_and_forms_are_counted():
     plain = engine.count_tokens(ask().messages)
     assert engine.count_tokens(ask().messages, [TOOL]) > plain
     assert engine.count_tokens(ask().messages, form="training") < plain
+
+
+def test_one_error_is_a_script_too():
+    engine = ScriptedEngine(TimeoutError("late"))
+    for _ in range(2):
+        with pytest.raises(TimeoutError, match="late"):
+            engine.generate(ask())
+
+
+@pytest.mark.parametrize("script", [3, None, [None], ["Rest.", 3], (text for text in "ab"), [["Rest."]], {}])
+def test_what_is_no_reply_is_refused(script):
+    with pytest.raises(ConfigError, match="scripted reply"):
+        ScriptedEngine(script)
+
+
+def test_a_function_that_makes_none():
+    with pytest.raises(GenerationError, match="found NoneType"):
+        ScriptedEngine(lambda _: None).generate(ask())

@@ -371,3 +371,11 @@ def test_tokens_are_counted_by_the_engine(llm, engine, scripted):
 def test_errors_are_of_one_family():
     assert issubclass(ConfigError, ChatDoctorError)
     assert issubclass(ConfigError, ValueError)
+
+
+def test_one_stop_string_is_not_a_string_of_stops():
+    engine = ScriptedEngine("First rest, then drink. END of it.")
+    llm = ChatDoctor(engine=engine)
+    answers = [llm.invoke("Hi", stop="END"), llm.bind(stop="END").invoke("Hi")]
+    assert {answer.content for answer in answers} == {"First rest, then drink. "}
+    assert {call.sampling.stop for call in engine.calls} == {("END",)}

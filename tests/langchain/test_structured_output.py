@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from dataclasses import replace
 from typing import TypedDict
@@ -143,6 +144,20 @@ def test_what_is_no_whole_json_is_not_completed_either(schema, text):
     with pytest.raises(OutputParserException, match="answer that is JSON") as caught:
         found.invoke("Hi")
     assert text not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "array", "items": {"type": "integer"}}, "[1, 2]"),
+        ({"enum": ["mild", "severe"]}, '"mild"'),
+        ({"oneOf": [{"type": "integer"}, {"type": "null"}]}, "null"),
+    ],
+)
+def test_a_schema_of_something_else_than_an_object(schema, text):
+    engine = ScriptedEngine(text)
+    assert ChatDoctor(engine=engine).with_structured_output(schema).invoke("Hi") == json.loads(text)
+    assert engine.calls[0].response_schema == schema
 
 
 def test_json_in_a_fence_is_read():

@@ -28,7 +28,8 @@ class Sampling:
         presence_penalty: taken from a token's score once it was written; 0 means none.
         max_tokens: the longest answer, in tokens; cut further where the model's context ends.
         stop: the answer ends before the first of these strings; one string or several.
-        seed: makes drawn answers repeatable, whatever else is in the batch; None draws afresh each time.
+        seed: makes drawn answers repeatable; what else is in the batch takes no random numbers from them, but its
+            rounding can tip a draw between tokens that are as likely to the last digits. None draws afresh each time.
 
     Raises:
         ConfigError: listing every setting that is out of range.

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, overload
 
 from chatdoctor_hub.errors import ConfigError, ContextLengthError, GenerationError
-from chatdoctor_hub.inference.calls import ToolCall, ToolCallDelta
+from chatdoctor_hub.inference.calls import ToolCall
 from chatdoctor_hub.inference.engine import apply_prompt, as_pair
-from chatdoctor_hub.inference.text import StopFinder
+from chatdoctor_hub.inference.script import (
+    arguments_of,
+    check_kept,
+    cut,
+    length_of,
+    pieces_of,
+    stopped,
+    without_oldest,
+)
 from chatdoctor_hub.inference.types import (
     ChatDelta,
     ChatReply,
     ChatRequest,
     EngineInfo,
-    FinishReason,
     Form,
     TokenLogprob,
     Usage,
@@ -28,9 +33,11 @@ from chatdoctor_hub.prompts import PromptPair
 
 __all__ = ["Reply", "ScriptedEngine"]
 
-_WORD = re.compile(r"\s*\S+|\s+\Z")
-# Characters of a call's arguments that come at once in a stream.
-_PIECE = 8
+_ONE = (str, ChatReply, ToolCall, Exception)
+_NO_REPLY = (
+    "Expected a scripted reply to be a text, a ToolCall or several, a ChatReply or an exception, found {}; give "
+    "one of these, a list of them, or a function that makes them."
+)
 
 Reply = str | ChatReply | ToolCall | Sequence[ToolCall] | Exception
 """A text, a call or several, a whole reply (with reasoning, or calls that cannot be read), or an error to raise."""
@@ -59,7 +66,7 @@ class ScriptedEngine:
         calls: the requests answered so far, with the messages as a model would have seen them.
 
     Raises:
-        ConfigError: when there is no reply.
+        ConfigError: when there is no reply, or something that is none.
     """
 
     def __init__(
@@ -73,13 +80,11 @@ class ScriptedEngine:
         context_length: int | None = None,
     ) -> None:
         self.calls: list[ChatRequest] = []
-        one = isinstance(replies, (str, ChatReply, ToolCall))
+        one = isinstance(replies, _ONE)
         self._script: Any = [replies] if one else replies
         self._cycle = cycle or one
-        if not callable(self._script) and not self._script:
-            raise ConfigError(
-                "Expected at least one scripted reply, found none; give a string or a function."
-            )
+        if not callable(self._script):
+            _check_script(self._script)
         self._pair = as_pair(prompt)
         self._adapters = tuple(adapters)
         self._lock = threading.Lock()
@@ -112,7 +117,7 @@ class ScriptedEngine:
         form: Form = "serving",
     ) -> int:
         """Words of the messages, in the given form, and of the tools as JSON."""
-        return _length(apply_prompt(self._pair, ChatRequest(messages=tuple(messages), form=form)), tools)
+        return length_of(apply_prompt(self._pair, ChatRequest(messages=tuple(messages), form=form)), tools)
 
     def generate(self, request: ChatRequest) -> ChatReply:
         """The next reply, whole."""
@@ -125,6 +130,8 @@ class ScriptedEngine:
         reply = script(seen) if callable(script) else script[turn % len(script)]
         if isinstance(reply, Exception):
             raise reply
+        if not _is_reply(reply):
+            raise GenerationError(_NO_REPLY.format(type(reply).__name__))
         return self._whole(reply, seen)
 
     def _seen(self, request: ChatRequest) -> ChatRequest:
@@ -136,12 +143,12 @@ class ScriptedEngine:
             )
         messages = apply_prompt(self._pair, request)
         limit = self._info.context_length
-        while limit is not None and _length(messages, request.tools) >= limit:
-            shorter = _without_oldest(messages) if request.overflow == "drop_oldest" else messages
+        while limit is not None and length_of(messages, request.tools) >= limit:
+            shorter = without_oldest(messages) if request.overflow == "drop_oldest" else messages
             if len(shorter) == len(messages):
                 raise ContextLengthError(
                     f"{self._info.model}: expected a prompt of less than {limit} tokens, found "
-                    f"{_length(messages, request.tools)}; shorten the conversation."
+                    f"{length_of(messages, request.tools)}; shorten the conversation."
                 )
             messages = shorter
         return replace(request, messages=tuple(messages))
@@ -161,13 +168,13 @@ class ScriptedEngine:
         calls = (reply,) if isinstance(reply, ToolCall) else () if isinstance(reply, str) else reply
         if given is None:
             text = reply if isinstance(reply, str) else ""
-            usage = Usage(_length(request.messages, request.tools), 0)
+            usage = Usage(length_of(request.messages, request.tools), 0)
             given = ChatReply(text, "stop", usage, "", tool_calls=tuple(calls))  # type: ignore[arg-type]
-        words, reason = _cut(given, request)
-        written = len(words) + sum(len(_arguments(call).split()) for call in given.tool_calls)
+        words, reason = cut(given, request)
+        written = len(words) + sum(len(arguments_of(call).split()) for call in given.tool_calls)
         made = replace(
             given,
-            text=_stopped(words, request.sampling.stop),
+            text=stopped(words, request.sampling.stop),
             finish_reason=reason,
             usage=given.usage
             if isinstance(reply, ChatReply)
@@ -178,7 +185,7 @@ class ScriptedEngine:
             made = replace(made, logprobs=None)
         elif made.logprobs is None:
             made = replace(made, logprobs=tuple(TokenLogprob(word, 0.0) for word in words))
-        _check_kept(made, request)
+        check_kept(made, request)
         return made
 
     @overload
@@ -204,7 +211,7 @@ class ScriptedEngine:
 
     def stream(self, request: ChatRequest) -> Generator[ChatDelta, None, None]:
         """The next reply, word by word; the arguments of calls in pieces of a few characters."""
-        return _pieces(self.generate(request))
+        return pieces_of(self.generate(request))
 
     async def agenerate(self, request: ChatRequest) -> ChatReply:
         """`generate`; there is nothing to wait for."""
@@ -242,95 +249,16 @@ class ScriptedEngine:
         self.close()
 
 
-def _cut(given: ChatReply, request: ChatRequest) -> tuple[list[str], FinishReason]:
-    """The words of the text that are written, and why no more."""
-    stops = StopFinder(request.sampling.stop)
-    all_words = _WORD.findall(given.text)
-    words: list[str] = []
-    for word in all_words[: request.sampling.max_tokens]:
-        words.append(word)
-        stops.feed(word)
-        if stops.found:
-            return words, "stop"
-    if len(words) < len(all_words):
-        return words, "length"
-    calls = given.tool_calls or given.invalid_tool_calls
-    return words, "tool_calls" if calls and given.finish_reason != "length" else given.finish_reason
+def _check_script(script: Any) -> None:
+    if not isinstance(script, Sequence):
+        raise ConfigError(_NO_REPLY.format(type(script).__name__))
+    if not script:
+        raise ConfigError("Expected at least one scripted reply, found none; give a string or a function.")
+    for reply in script:
+        if not _is_reply(reply):
+            raise ConfigError(_NO_REPLY.format(type(reply).__name__))
 
 
-def _stopped(words: Sequence[str], stop: tuple[str, ...]) -> str:
-    stops = StopFinder(stop)
-    said = [stops.feed(word) for word in words]
-    return "".join(said) + stops.flush()
-
-
-def _check_kept(reply: ChatReply, request: ChatRequest) -> None:
-    """A script that does not do what a request forces a model to do would prove nothing.
-
-    Raises:
-        GenerationError: naming what was asked for.
-    """
-    names = [call.name for call in reply.tool_calls]
-    wanted = request.tool_choice
-    forced = bool(request.tools) and wanted not in ("auto", "none")
-    if (
-        forced
-        and not reply.invalid_tool_calls
-        and (not names or (wanted != "required" and {*names} != {wanted}))
-    ):
-        asked = "a tool" if wanted == "required" else repr(wanted)
-        raise GenerationError(
-            f"Expected the scripted reply to call {asked}, as the request demands (tools: "
-            f"{list(request.tool_names)}), found {names or 'a text'}; give a ToolCall."
-        )
-    if names and (not request.tools or wanted == "none"):
-        raise GenerationError(
-            f"Expected a text, as no tool may be called, found calls of {names}; give a text."
-        )
-    if request.response_schema is not None and reply.finish_reason != "length":
-        try:
-            json.loads(reply.text)
-        except ValueError:
-            raise GenerationError(
-                "Expected the scripted reply to be JSON, as the request demands, found another text; give JSON."
-            ) from None
-
-
-def _pieces(reply: ChatReply) -> Generator[ChatDelta, None, None]:
-    for word in _WORD.findall(reply.reasoning):
-        yield ChatDelta("", reasoning=word)
-    probabilities = iter(reply.logprobs or ())
-    for word in _WORD.findall(reply.text):
-        found = next(probabilities, None)
-        yield ChatDelta(word, logprobs=None if found is None else (found,))
-    for piece in _call_pieces(reply):
-        yield ChatDelta("", tool_calls=(piece,))
-    for word in _WORD.findall(reply.refusal):
-        yield ChatDelta("", refusal=word)
-    left = tuple(probabilities)
-    yield ChatDelta("", reply.finish_reason, reply.usage, logprobs=left or None)
-
-
-def _call_pieces(reply: ChatReply) -> Iterator[ToolCallDelta]:
-    calls = [(call.id, call.name, _arguments(call)) for call in reply.tool_calls]
-    broken = [(call.id, call.name, call.text) for call in reply.invalid_tool_calls]
-    for index, (id, name, written) in enumerate([*calls, *broken]):
-        yield ToolCallDelta(index, id, name)
-        for start in range(0, len(written), _PIECE):
-            yield ToolCallDelta(index, arguments=written[start : start + _PIECE])
-
-
-def _arguments(call: ToolCall) -> str:
-    return json.dumps(dict(call.arguments), ensure_ascii=False)
-
-
-def _length(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> int:
-    """Words of the messages and of the tools."""
-    said = sum(len(str(message["content"]).split()) for message in messages)
-    return said + sum(len(json.dumps(tool).split()) for tool in tools)
-
-
-def _without_oldest(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The conversation without its oldest turn of the patient and what followed it; as it is, if there is but one."""
-    turns = [at for at, message in enumerate(messages) if message["role"] == "user"]
-    return [*messages[: turns[0]], *messages[turns[1] :]] if len(turns) > 1 else list(messages)
+def _is_reply(reply: Any) -> bool:
+    calls = isinstance(reply, Sequence) and all(isinstance(call, ToolCall) for call in reply)
+    return calls or isinstance(reply, _ONE)

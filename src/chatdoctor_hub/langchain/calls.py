@@ -92,7 +92,7 @@ def settings_of(
     """
     check_known("call", given, (*CALL, *_LEFT_BY_LANGCHAIN))
     sampling = {field: _or(given.get(field), getattr(llm, field)) for field in SAMPLING}
-    stops = tuple(_or(_or(stop, given.get("stop")), llm.stop) or ())
+    stops: Any = _or(_or(stop, given.get("stop")), llm.stop) or ()
     model = given.get("model")
     made: dict[str, Any] = {
         "sampling": Sampling(**sampling, stop=stops),

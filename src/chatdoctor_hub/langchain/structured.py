@@ -40,21 +40,7 @@ def structured(
     Raises:
         ConfigError: for another method, a schema that is none, or an unknown setting.
     """
-    if method not in _METHODS:
-        raise ConfigError(
-            f"Expected method to be one of {', '.join(_METHODS)}, found {method!r}; choose one."
-        )
-    taken = (
-        "tool_choice",
-        "response_format",
-        "strict",
-        *(("tools",) if method == "function_calling" else ()),
-    )
-    check_known("with_structured_output", settings, [name for name in CALL if name not in taken])
-    if schema is None and method != "json_mode":
-        raise ConfigError(
-            f"Expected a schema for the method {method!r}, found none; give one, or use json_mode."
-        )
+    _check_asked(schema, method, settings)
     shown = {
         "ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     }
@@ -75,6 +61,24 @@ def structured(
     read = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
     unread = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=bound) | read.with_fallbacks([unread], exception_key="parsing_error")
+
+
+def _check_asked(schema: Any, method: str, settings: Mapping[str, Any]) -> None:
+    if method not in _METHODS:
+        raise ConfigError(
+            f"Expected method to be one of {', '.join(_METHODS)}, found {method!r}; choose one."
+        )
+    taken = (
+        "tool_choice",
+        "response_format",
+        "strict",
+        *(("tools",) if method == "function_calling" else ()),
+    )
+    check_known("with_structured_output", settings, [name for name in CALL if name not in taken])
+    if schema is None and method != "json_mode":
+        raise ConfigError(
+            f"Expected a schema for the method {method!r}, found none; give one, or use json_mode."
+        )
 
 
 def _response_format(schema: Any, strict: bool | None) -> dict[str, Any]:

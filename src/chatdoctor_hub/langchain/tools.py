@@ -16,6 +16,9 @@ from chatdoctor_hub.errors import ConfigError
 __all__ = ["to_choice", "to_schema", "to_tools"]
 
 _REQUIRED = ("any", "required")
+_JSON_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+# What tells a JSON schema that has no type.
+_SCHEMA_KEYS = ("properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const")
 
 
 def to_tools(tools: Sequence[Any], strict: bool | None = None) -> list[dict[str, Any]]:
@@ -164,7 +167,7 @@ def to_schema(form: Any) -> tuple[str, dict[str, Any]] | None:
             found = form.get("value", form.get("schema", {}))
             if isinstance(found, Mapping):
                 return str(found.get("title") or "answer"), dict(found)
-        if "properties" in form or kind == "object" or "$ref" in form or "anyOf" in form:
+        if kind in _JSON_TYPES or set(_SCHEMA_KEYS) & set(form):
             return str(form.get("title") or "answer"), dict(form)
     elif isinstance(form, type):
         return form.__name__, _schema_of(form)

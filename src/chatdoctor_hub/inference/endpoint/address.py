@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from chatdoctor_hub.errors import ConfigError
 
@@ -21,18 +22,18 @@ class Address:
     """Where a server of the Messages API is.
 
     Args:
-        root: its URL without "/v1…" and without a slash at the end.
-        shown: the same without anything secret, for messages.
+        root: its URL without "/v1…", a name or a password, and without a slash at the end.
         loopback: whether it is this machine.
         host: its name, lower case.
         secure: whether the connection is encrypted.
+        login: name and password out of the URL, as basic authentication sends them; "" where it has none.
     """
 
-    root: str = field(repr=False)
-    shown: str
+    root: str
     loopback: bool
     host: str
     secure: bool
+    login: str = field(default="", repr=False)
 
     @classmethod
     def read(cls, url: str) -> Address:
@@ -46,10 +47,10 @@ class Address:
         for tail in _TAILS:
             path = path.removesuffix(tail)
         host = (parts.hostname or "").lower()
-        shown = f"{parts.scheme}://{_bare(parts)}{path}"
-        return cls(
-            f"{parts.scheme}://{parts.netloc}{path}", shown, _is_loopback(host), host, parts.scheme == "https"
-        )
+        login, _, bare = parts.netloc.rpartition("@")
+        # Not left in the URL: httpx logs that.
+        root = f"{parts.scheme}://{bare}{path}"
+        return cls(root, _is_loopback(host), host, parts.scheme == "https", _basic(login))
 
 
 def _parts(url: str) -> SplitResult:
@@ -66,8 +67,9 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _bare(parts: SplitResult) -> str:
-    return parts.netloc.rpartition("@")[2]
+def _basic(login: str) -> str:
+    name, _, password = login.partition(":")
+    return b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode() if login else ""
 
 
 def _is_loopback(host: str) -> bool:
@@ -86,15 +88,25 @@ def token_for(address: Address | None, given: Any) -> str | None:
         address: of the server; None for models that Hugging Face hosts.
         given: what the caller gave for this very address (a string, or an object with `get_secret_value`); False
             for none; None for the one that this machine is logged in with (HF_TOKEN), which goes to hosts of
-            Hugging Face over an encrypted connection, and to no other.
+            Hugging Face over an encrypted connection, and to no other; nor where the URL has a name and a password.
+
+    Raises:
+        ConfigError: for a token that no header can carry.
     """
     if given is False:
         return None
     if given is not None:
         value = given.get_secret_value() if hasattr(given, "get_secret_value") else given
-        return str(value) or None
+        value = str(value).strip()
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(
+                "Expected api_key to be a token, found characters that none has (line breaks, or letters beyond ASCII);"
+                " correct it."
+            )
+        return value or None
     ours = address is None or (
         address.secure
+        and not address.login
         and any(address.host == host or address.host.endswith(f".{host}") for host in _HUGGING_FACE)
     )
     if not ours:

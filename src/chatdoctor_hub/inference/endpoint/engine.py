@@ -95,7 +95,7 @@ class EndpointEngine:
     def describe(self) -> EngineInfo:
         """What this engine is; what only the server knows is there after the first request, or `probe`."""
         server = self._talk.server
-        at = self._address.shown if self._address else "huggingface"
+        at = self._address.root if self._address else "huggingface"
         return EngineInfo(
             engine=type(self).__name__,
             model=self._model or (server.serves if server else "") or at,

@@ -126,7 +126,7 @@ def fault_of(
     text = body[:65536].decode("utf-8", "replace")
     try:
         parsed: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = text
     return _fault(status, parsed, where, private, retry_after)
 

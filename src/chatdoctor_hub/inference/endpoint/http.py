@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Any
 from urllib.request import getproxies
 
 import anyio
 import httpx
-from httpx_sse import EventSource
 
 from chatdoctor_hub import __version__
-from chatdoctor_hub.errors import EndpointConnectionError, GenerationError
+from chatdoctor_hub.errors import ConfigError, EndpointConnectionError, GenerationError
 from chatdoctor_hub.inference.endpoint.address import Address
 from chatdoctor_hub.inference.endpoint.calls import Answer, Call
+from chatdoctor_hub.inference.endpoint.clock import Clock, ClockedTransport
 from chatdoctor_hub.inference.endpoint.faults import fault_of, no_chat_server, retry_after_of, unreadable
 from chatdoctor_hub.inference.endpoint.lanes import Lanes
 from chatdoctor_hub.inference.endpoint.limits import Limits
 from chatdoctor_hub.inference.endpoint.loops import PerLoop
-from chatdoctor_hub.inference.endpoint.pacing import Paced, chunk_of, read_all, read_all_async, too_slow
+from chatdoctor_hub.inference.endpoint.pacing import read_all, read_all_async, too_slow
 from chatdoctor_hub.inference.endpoint.replies import Assembler
+from chatdoctor_hub.inference.endpoint.streams import ending, read_stream, read_stream_async
 from chatdoctor_hub.inference.types import ChatDelta
 
 __all__ = ["HttpLine"]
 
 _EVENTS = "text/event-stream"
-_DONE = "[DONE]"
 
 
 class HttpLine:
@@ -47,50 +47,33 @@ class HttpLine:
     def __init__(
         self, address: Address, token: str | None, headers: dict[str, str] | None, limits: Limits
     ) -> None:
-        self.where = address.shown
+        self.where = address.root
         self._address = address
         self._limits = limits
-        self._headers = {"User-Agent": f"chatdoctor-hub/{__version__}", **(headers or {})}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._headers = _headers(address, token, headers or {})
+        most = limits.max_connections
+        self._pool = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=30.0)
         self._client: httpx.Client | None = None
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(limits.max_connections)
-        self._loops = PerLoop(self._of_loop, httpx.AsyncClient.aclose, limits.max_connections)
+        self._slots = threading.BoundedSemaphore(most)
+        self._loops = PerLoop(self._of_loop, httpx.AsyncClient.aclose, most)
 
-    def _settings(self) -> dict[str, Any]:
-        most = self._limits.max_connections
-        return {
-            "headers": self._headers,
-            "timeout": httpx.Timeout(
-                min(self._limits.chunk_timeout, self._limits.timeout),
-                connect=min(10.0, self._limits.timeout),
-                pool=None,
-            ),
-            "limits": httpx.Limits(
-                max_connections=most, max_keepalive_connections=most, keepalive_expiry=30.0
-            ),
-            "follow_redirects": False,
-            # Certificate authorities take 20 ms to read, and nobody asks for them without encryption.
-            "verify": self._address.secure,
-            "trust_env": not self._address.loopback,
-        }
+    def _settings(self, transport: Callable[..., Any]) -> dict[str, Any]:
+        # Certificate authorities take 20 ms to read, and nobody asks for them without encryption.
+        verify = httpx.create_ssl_context() if self._address.secure else False
+        settings: dict[str, Any] = {"headers": self._headers, "follow_redirects": False}
+        # A transport of one's own puts an end to the proxies of the environment.
+        if not self._address.loopback and getproxies():
+            return {**settings, "verify": verify, "limits": self._pool, "trust_env": True}
+        return {**settings, "transport": transport(verify=verify, trust_env=False), "trust_env": False}
 
     def _of_loop(self) -> httpx.AsyncClient:
-        settings = self._settings()
-        # A transport of one's own puts an end to the proxies of the environment.
-        if not (settings["trust_env"] and getproxies()):
-            verify = httpx.create_ssl_context() if self._address.secure else False
-            settings["transport"] = Lanes(verify=verify, trust_env=False)
-        return httpx.AsyncClient(**settings)
+        return httpx.AsyncClient(**self._settings(Lanes))
 
-    def _request(self, client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
+    def _request(self, client: httpx.Client | httpx.AsyncClient, call: Call, clock: Clock) -> httpx.Request:
         url = self._address.root + call.path
-        # An answer in one piece may stay away until it is whole; a stream must not be silent for long.
-        patience = self._limits.chunk_timeout if call.assembler else self._limits.timeout
-        timeout = httpx.Timeout(
-            min(patience, self._limits.timeout), connect=min(10.0, self._limits.timeout), pool=None
-        )
+        connect = min(10.0, self._limits.timeout)
+        timeout = httpx.Timeout(min(clock.silence, self._limits.timeout), connect=connect, pool=None)
         if call.payload is None:
             return client.build_request("GET", url, timeout=timeout)
         headers = {"Content-Type": "application/json"}
@@ -98,6 +81,11 @@ class HttpLine:
             headers |= {"Accept": _EVENTS, "Cache-Control": "no-store"}
         body = json.dumps(call.payload, separators=(",", ":")).encode()
         return client.build_request("POST", url, content=body, headers=headers, timeout=timeout)
+
+    def _clock(self, call: Call) -> Clock:
+        # An answer in one piece may stay away until it is whole; a stream must not be silent for long.
+        whole = self._limits.timeout
+        return Clock(whole, self._limits.chunk_timeout if call.assembler else whole)
 
     # In threads
 
@@ -107,44 +95,39 @@ class HttpLine:
         Raises:
             GenerationError: or one of its kinds.
         """
-        client = self._of_threads()
         with self._slots, self._in_our_words():
-            deadline = time.monotonic() + self._limits.timeout
-            response = client.send(self._request(client, call), stream=True)
+            clock = self._clock(call)
+            response = self._sent(call, clock)
             try:
-                return self._answer(response, read_all(response, self.where, deadline), call)
+                return self._answer(response, read_all(response, self.where, clock), call)
             finally:
                 response.close()
 
     def pieces(self, call: Call) -> Generator[ChatDelta, None, None]:
         """The deltas of a call that is answered in pieces; closing it ends the request."""
         assert call.assembler
-        client, assembler = self._of_threads(), call.assembler()
+        assembler = call.assembler()
         with self._slots, self._in_our_words(assembler):
-            deadline = time.monotonic() + self._limits.timeout
-            response = client.send(self._request(client, call), stream=True)
+            clock = self._clock(call)
+            response = self._sent(call, clock)
             try:
-                if not self._is_stream(response):
-                    body = read_all(response, self.where, deadline)
+                if self._is_stream(response):
+                    yield from read_stream(response, assembler, self.where, clock)
+                else:
+                    body = read_all(response, self.where, clock)
                     yield from self._of_one_piece(self._answer(response, body, call), assembler)
-                    return
-                paced = Paced(response, self.where, self._limits.chunk_timeout, deadline)
-                for event in EventSource(paced).iter_sse():  # type: ignore[arg-type]
-                    paced.event_seen()
-                    # After its end, the stream is read on, so that the connection can be used again.
-                    if event.data == _DONE:
-                        yield from self._ending(assembler, marked=True)
-                    elif event.data and (delta := self._delta(event.data, assembler)):
-                        yield delta
-                yield from self._ending(assembler, marked=False)
             finally:
                 response.close()
 
-    def _of_threads(self) -> httpx.Client:
+    def _sent(self, call: Call, clock: Clock) -> httpx.Response:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(**self._settings())
-            return self._client
+                self._client = httpx.Client(**self._settings(partial(ClockedTransport, limits=self._pool)))
+            client = self._client
+        request = self._request(client, call, clock)
+        if not client.trust_env:  # then the transport is our own
+            request.extensions["timeout"] |= {"read": clock, "write": clock}
+        return client.send(request, stream=True)
 
     # In event loops
 
@@ -153,10 +136,10 @@ class HttpLine:
         client, slots = await self._loops.get()
         async with slots:
             with self._in_our_words(), anyio.fail_after(self._limits.timeout):
-                deadline = time.monotonic() + self._limits.timeout
-                response = await client.send(self._request(client, call), stream=True)
+                clock = self._clock(call)
+                response = await client.send(self._request(client, call, clock), stream=True)
                 try:
-                    return self._answer(response, await read_all_async(response, self.where, deadline), call)
+                    return self._answer(response, await read_all_async(response, self.where, clock), call)
                 finally:
                     await response.aclose()
 
@@ -167,26 +150,19 @@ class HttpLine:
         client, slots = await self._loops.get()
         async with slots:
             with self._in_our_words(assembler):
-                deadline = time.monotonic() + self._limits.timeout
+                clock = self._clock(call)
                 with anyio.fail_after(self._limits.timeout):
-                    response = await client.send(self._request(client, call), stream=True)
+                    response = await client.send(self._request(client, call, clock), stream=True)
                 try:
-                    if not self._is_stream(response):
-                        body = await read_all_async(response, self.where, deadline)
+                    if self._is_stream(response):
+                        read = read_stream_async(response, assembler, self.where, clock)
+                        async with aclosing(read) as deltas:
+                            async for delta in deltas:
+                                yield delta
+                    else:
+                        body = await read_all_async(response, self.where, clock)
                         for delta in self._of_one_piece(self._answer(response, body, call), assembler):
                             yield delta
-                        return
-                    paced = Paced(response, self.where, self._limits.chunk_timeout, deadline)
-                    async with aclosing(EventSource(paced).aiter_sse()) as events:  # type: ignore[arg-type]
-                        async for event in events:
-                            paced.event_seen()
-                            if event.data == _DONE:
-                                for delta in self._ending(assembler, marked=True):
-                                    yield delta
-                            elif event.data and (new := self._delta(event.data, assembler)):
-                                yield new
-                    for delta in self._ending(assembler, marked=False):
-                        yield delta
                 finally:
                     await response.aclose()
 
@@ -210,7 +186,7 @@ class HttpLine:
             raise fault_of(status, body, self.where, call.private, wait)
         try:
             parsed = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             if not call.lenient:
                 if is_page:
                     raise no_chat_server(self.where, "a web page", status) from None
@@ -218,22 +194,11 @@ class HttpLine:
             parsed = None
         return Answer(status, parsed, is_page)
 
-    def _delta(self, data: str, assembler: Assembler) -> ChatDelta | None:
-        return None if assembler.ended else assembler.feed(chunk_of(data, self.where))
-
     def _of_one_piece(self, answer: Answer, assembler: Assembler) -> Iterator[ChatDelta]:
         """The deltas of a server that does not stream."""
         if delta := assembler.feed(answer.body):
             yield delta
-        yield from self._ending(assembler, marked=False)
-
-    def _ending(self, assembler: Assembler, marked: bool) -> Iterator[ChatDelta]:
-        if assembler.ended:
-            return
-        end = assembler.end(marked)
-        if rest := assembler.rest():
-            yield ChatDelta(rest)
-        yield end
+        yield from ending(assembler, marked=False)
 
     @contextmanager
     def _in_our_words(self, assembler: Assembler | None = None) -> Iterator[None]:
@@ -280,3 +245,27 @@ class HttpLine:
         """`close`, waiting for those of this event loop."""
         await self._loops.aclose()
         self.close()
+
+
+def _headers(address: Address, token: str | None, given: Mapping[str, str]) -> httpx.Headers:
+    """What the head of every request has.
+
+    Raises:
+        ConfigError: naming those that no request can carry.
+    """
+    wrong = [
+        name
+        for name, value in given.items()
+        if not all(f"{t}".isascii() and f"{t}".isprintable() for t in (name, value))
+    ]
+    if wrong:
+        raise ConfigError(
+            f"Expected headers of printable ASCII, found others in {', '.join(map(repr, wrong))}; correct them."
+        )
+    found = httpx.Headers({"User-Agent": f"chatdoctor-hub/{__version__}"})
+    found.update(dict(given))
+    if token:
+        found["Authorization"] = f"Bearer {token}"
+    elif address.login:
+        found["Authorization"] = f"Basic {address.login}"
+    return found

@@ -18,6 +18,8 @@ __all__ = ["Limits"]
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 20.0
+_LONGEST = 1_000_000.0
+"""Seconds (eleven days); sockets cannot count much further."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         faults = [
-            f"{name} must be a number above 0, found {getattr(self, name)!r}"
+            f"{name} must be a number of seconds above 0 and up to {_LONGEST:,.0f}, found {getattr(self, name)!r}"
             for name in ("timeout", "chunk_timeout", "retry_seconds")
             if isinstance(getattr(self, name), bool)
             or not isinstance(getattr(self, name), (int, float))
-            or not getattr(self, name) > 0
+            or not 0 < getattr(self, name) <= _LONGEST
         ]
         faults += [
             f"{name} must be a whole number of at least {least}, found {getattr(self, name)!r}"

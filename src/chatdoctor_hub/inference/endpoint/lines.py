@@ -45,7 +45,7 @@ class Lines:
         headers: dict[str, str],
         limits: Limits,
     ) -> None:
-        self.where = address.shown if address is not None else f"{model} on Hugging Face"
+        self.where = address.root if address is not None else f"{model} on Hugging Face"
         self._address, self._model, self._provider = address, model, provider
         self._token, self._headers, self._limits = token, headers, limits
         self._opened: HttpLine | HostedLine | None = None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chatdoctor_hub.errors import EndpointTimeoutError
+from chatdoctor_hub.inference.endpoint.clock import Clock
 from chatdoctor_hub.inference.endpoint.faults import unreadable
 
 if TYPE_CHECKING:
@@ -27,45 +28,48 @@ class Paced:
     Args:
         response: being streamed.
         where: the address, for messages.
-        chunk_timeout: seconds without an event.
-        deadline: time.monotonic() at which the whole must be over.
+        clock: of the request.
     """
 
-    def __init__(self, response: httpx.Response, where: str, chunk_timeout: float, deadline: float) -> None:
+    def __init__(self, response: httpx.Response, where: str, clock: Clock) -> None:
         self.headers: Mapping[str, str] = response.headers
         self._response = response
         self._where = where
-        self._chunk_timeout = chunk_timeout
-        self._deadline = deadline
-        self._last = time.monotonic()
+        self._clock = clock
         self._size = 0
+        self._begun = False
 
     def event_seen(self) -> None:
         """Start to count anew."""
-        self._last = time.monotonic()
+        self._clock.heard()
         self._size = 0
 
     def iter_text(self) -> Iterator[str]:
         """The text as it comes."""
         for text in self._response.iter_text():
-            self._check(text)
-            yield text
+            checked, given = self._checked(text), time.monotonic()
+            yield checked
+            self._clock.pause(time.monotonic() - given)
 
     async def aiter_text(self) -> AsyncIterator[str]:
         """The text as it comes."""
         async for text in self._response.aiter_text():
-            self._check(text)
-            yield text
+            checked, given = self._checked(text), time.monotonic()
+            yield checked
+            self._clock.pause(time.monotonic() - given)
 
-    def _check(self, text: str) -> None:
+    def _checked(self, text: str) -> str:
         self._size += len(text)
         if self._size > _MOST_BYTES:
             raise unreadable(self._where, f"a piece of more than {_MOST_BYTES >> 20} MiB")
-        now = time.monotonic()
-        if now > self._deadline:
+        if self._clock.is_over:
             raise too_slow(self._where, "the whole answer in the time it may take")
-        if now - self._last > self._chunk_timeout:
-            raise too_slow(self._where, f"a piece of the answer within {self._chunk_timeout:g} s")
+        if self._clock.is_silent:
+            raise too_slow(self._where, f"a piece of the answer within {self._clock.silence:g} s")
+        if text and not self._begun:
+            # The mark of a text in UTF-8, which would hide the first event.
+            text, self._begun = text.removeprefix("\ufeff"), True
+        return text
 
 
 def too_slow(where: str, expected: str) -> EndpointTimeoutError:
@@ -79,36 +83,36 @@ def chunk_of(data: str, where: str) -> Any:
     """The JSON of an event."""
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         # transformers serve writes its errors into such JSON unescaped.
         found = "an error in the stream" if data.startswith('{"error"') else "a piece that is no JSON"
         raise unreadable(where, found) from None
 
 
-def read_all(response: httpx.Response, where: str, deadline: float) -> bytes:
+def read_all(response: httpx.Response, where: str, clock: Clock) -> bytes:
     """The whole body."""
     pieces: list[bytes] = []
     size = 0
     for piece in response.iter_bytes():
         pieces.append(piece)
         size += len(piece)
-        _check_whole(size, where, deadline)
+        _check_whole(size, where, clock)
     return b"".join(pieces)
 
 
-async def read_all_async(response: httpx.Response, where: str, deadline: float) -> bytes:
+async def read_all_async(response: httpx.Response, where: str, clock: Clock) -> bytes:
     """The whole body."""
     pieces: list[bytes] = []
     size = 0
     async for piece in response.aiter_bytes():
         pieces.append(piece)
         size += len(piece)
-        _check_whole(size, where, deadline)
+        _check_whole(size, where, clock)
     return b"".join(pieces)
 
 
-def _check_whole(size: int, where: str, deadline: float) -> None:
+def _check_whole(size: int, where: str, clock: Clock) -> None:
     if size > _MOST_BYTES:
         raise unreadable(where, f"one of more than {_MOST_BYTES >> 20} MiB")
-    if time.monotonic() > deadline:
+    if clock.is_over:
         raise too_slow(where, "the whole answer in the time it may take")

@@ -62,7 +62,7 @@ def read_reply(
         tool_calls=calls,
         invalid_tool_calls=invalid,
         reasoning=reasoning,
-        logprobs=_logprobs(choice.get("logprobs"), request),
+        logprobs=_logprobs(choice.get("logprobs"), request, where),
         refusal=_text(message.get("refusal"), where),
     )
 
@@ -154,33 +154,31 @@ def _arguments(written: Any) -> tuple[dict[str, Any], str]:
         return {}, ""
     try:
         value = json.loads(written) if isinstance(written, str) else written
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {}, f"the arguments are no JSON ({type(error).__name__})"
     if not isinstance(value, dict):
         return {}, f"the arguments are no JSON object, but {type(value).__name__}"
     return value, ""
 
 
-def _logprobs(found: Any, request: ChatRequest) -> tuple[TokenLogprob, ...] | None:
+def _logprobs(found: Any, request: ChatRequest, where: str) -> tuple[TokenLogprob, ...] | None:
     if (
         request.logprobs is None
         or not isinstance(found, Mapping)
         or not isinstance(found.get("content"), list)
     ):
         return None
-    return tuple(
-        TokenLogprob(
-            str(item.get("token") or ""),
-            float(item.get("logprob") or 0.0),
-            tuple(
-                (str(other.get("token") or ""), float(other.get("logprob") or 0.0))
-                for other in item.get("top_logprobs") or ()
-                if isinstance(other, Mapping)
-            ),
+    try:
+        return tuple(
+            TokenLogprob(*_pair(item), tuple(_pair(other) for other in item.get("top_logprobs") or ()))
+            for item in found["content"]
         )
-        for item in found["content"]
-        if isinstance(item, Mapping)
-    )
+    except (AttributeError, TypeError, ValueError):
+        raise unreadable(where, "log-probabilities of another form") from None
+
+
+def _pair(item: Any) -> tuple[str, float]:
+    return str(item.get("token") or ""), float(item.get("logprob") or 0.0)
 
 
 class Assembler:
@@ -267,7 +265,7 @@ class Assembler:
             text,
             reasoning=_text(reasoning, self._where),
             tool_calls=self._call_pieces(calls) if calls else (),
-            logprobs=_logprobs(choice.get("logprobs"), self._request),
+            logprobs=_logprobs(choice.get("logprobs"), self._request, self._where),
             refusal=_text(refusal, self._where),
         )
         return found if text or reasoning or calls or refusal or found.logprobs else None
