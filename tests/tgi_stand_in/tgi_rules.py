@@ -102,7 +102,9 @@ def read_message(message: Any, where: str) -> dict[str, Any]:
                 raise misfit(f"{where}.content", part, "a chunk of text or an image")
         content = "".join(part.get("text", "") for part in content)
     if isinstance(content, str):
-        return {name: message[name] for name in ("role", "name", "tool_call_id") if name in message} | {"content": content}
+        return {name: message[name] for name in ("role", "name", "tool_call_id") if name in message} | {
+            "content": content
+        }
     calls = message.get("tool_calls")
     if not isinstance(calls, list):
         raise misfit(where, message, "data matching any variant of untagged enum MessageBody")

@@ -15,22 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any
 
-from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from chatdoctor_hub.errors import ConfigError
 from chatdoctor_hub.inference import ChatReply, ChatRequest
-from chatdoctor_hub.langchain.errors import in_both_families
 
-__all__ = ["Seat", "abatch_together", "batch_together", "parts_of", "raise_first", "seat_of"]
-
-# As many inputs wait for each other at most, each in a thread of its own.
-_WIDEST = 128
+__all__ = ["Seat", "abatch_together", "batch_together", "seat_of"]
 
 Outcome = ChatReply | Exception
 Compute = Callable[[list[ChatRequest]], Sequence[Outcome]]
@@ -198,25 +192,3 @@ async def _acomputed(compute: AsyncCompute, requests: list[ChatRequest]) -> Sequ
         return await compute(requests)
     except Exception as error:  # noqa: BLE001  it is raised again in each input's own run
         return [error] * len(requests)
-
-
-def parts_of(configs: Sequence[RunnableConfig]) -> Iterator[range]:
-    """Ranges of inputs that are computed together.
-
-    Raises:
-        ConfigError: for a `max_concurrency` below 0; 0 and None stand for no limit.
-    """
-    width = (configs[0].get("max_concurrency") if configs else None) or _WIDEST
-    if width < 0:
-        with in_both_families():
-            raise ConfigError(f"Expected max_concurrency to be at least 1, found {width}; leave it out.")
-    width = min(width, _WIDEST)
-    for start in range(0, len(configs), width):
-        yield range(start, min(start + width, len(configs)))
-
-
-def raise_first(outcomes: Sequence[Any], return_exceptions: bool) -> None:
-    """As LangChain does it: errors are returned when that was asked for, else the first is raised."""
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException) and not (return_exceptions and isinstance(outcome, Exception)):
-            raise outcome

@@ -12,16 +12,15 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import get_config_list
+from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field, InstanceOf, SecretStr
 
 from chatdoctor_hub.inference.engine import Engine
-from chatdoctor_hub.inference.types import ChatDelta, ChatReply, ChatRequest, Overflow, Quantization
-from chatdoctor_hub.langchain.batching import abatch_together, batch_together, parts_of, raise_first, seat_of
+from chatdoctor_hub.inference.types import ChatDelta, ChatReply, Overflow, Quantization
+from chatdoctor_hub.langchain.batched import BatchedModel
+from chatdoctor_hub.langchain.batching import seat_of
 from chatdoctor_hub.langchain.broken_calls import BrokenCalls
 from chatdoctor_hub.langchain.calls import CALL, Call, settings_of, to_call
-from chatdoctor_hub.langchain.described import DescribedModel
 from chatdoctor_hub.langchain.errors import in_both_families
 from chatdoctor_hub.langchain.loader import HOSTED, EngineLoader
 from chatdoctor_hub.langchain.messages import to_ai_chunk, to_ai_message
@@ -34,7 +33,7 @@ from chatdoctor_hub.prompts import PromptPair
 __all__ = ["ChatDoctor"]
 
 
-class ChatDoctor(DescribedModel):
+class ChatDoctor(BatchedModel):
     """A safe medical chat model for LangChain, over a release, a model, a server or any engine.
 
     The safety prompt of the release is applied by the engine on every path: invoke, stream, batch and
@@ -197,10 +196,6 @@ class ChatDoctor(DescribedModel):
 
     # From a call to a request
 
-    async def _aengine(self) -> Engine:
-        ready = self.engine if self.engine is not None else self.loader.loaded(self._choice)
-        return ready if ready is not None else await asyncio.to_thread(self._engine)
-
     def _call(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, given: Mapping[str, Any]
     ) -> Call:
@@ -288,51 +283,6 @@ class ChatDoctor(DescribedModel):
         made = partial(to_ai_chunk, info=info, form=request.form, model=model, blocks=blocks)
         calls = BrokenCalls()
         return lambda delta: made(calls.marked(call.delta(delta)))
-
-    # Batches
-
-    def batch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """The answers to several inputs, computed together; each input keeps a run of its own.
-
-        `max_concurrency` in the config limits how many are computed together.
-        """
-        configs = get_config_list(config, len(inputs)) if inputs else []
-        outcomes: list[Any] = []
-        for part in parts_of(configs):
-            calls = [partial(self.invoke, inputs[at], configs[at], **kwargs) for at in part]
-            outcomes += batch_together(self, calls, self._compute)
-            raise_first(outcomes, return_exceptions)
-        return outcomes
-
-    async def abatch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """`batch`, without blocking the event loop."""
-        configs = get_config_list(config, len(inputs)) if inputs else []
-        outcomes: list[Any] = []
-        for part in parts_of(configs):
-            calls = [partial(self.ainvoke, inputs[at], configs[at], **kwargs) for at in part]
-            outcomes += await abatch_together(self, calls, self._acompute)
-            raise_first(outcomes, return_exceptions)
-        return outcomes
-
-    def _compute(self, requests: list[ChatRequest]) -> list[ChatReply | Exception]:
-        return self._engine().generate_batch(requests, return_exceptions=True)
-
-    async def _acompute(self, requests: list[ChatRequest]) -> list[ChatReply | Exception]:
-        return await (await self._aengine()).agenerate_batch(requests, return_exceptions=True)
 
 
 def _close(stream: Any) -> None:

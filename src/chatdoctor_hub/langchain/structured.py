@@ -110,7 +110,8 @@ class _Whole:
             )
         if message.response_metadata.get("finish_reason") == "length":
             raise OutputParserException(
-                "Expected a whole answer, found one that was cut off; raise max_tokens."
+                "Expected a whole answer, found one that was cut off; raise max_tokens, or bound the texts of the "
+                "form (max_length)."
             )
 
 

@@ -26,6 +26,7 @@ __all__ = ["fault_in", "fault_of", "may_pass", "no_chat_server", "retry_after_of
 _PASSING = frozenset({429, 502, 503, 504})
 _LONGEST = 200
 _WORD = re.compile(r"\w+")
+_ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|[abfnrtv])")
 # What servers say about requests in general; anything else is repeated only if the conversation does not have it.
 _COMMON = """a an and are as at be been body but by can cannot could does error expected failed field for found from
 got given has have if in incorrect input inputs invalid is it json less limit long length lower max maximum message
@@ -35,22 +36,31 @@ type unknown user validation value was were with you your"""
 _HARMLESS = frozenset(_COMMON.split())
 _TOO_LONG = re.compile(
     r"context (?:length|window|size)|context_length_exceeded|exceed_context_size|maximum context"
-    r"|must have less than \d+ tokens|`?max_new_tokens`? must be <=|`truncate`|input is too long|prompt is too long",
+    r"|must have less than \d+ tokens|`?max_new_tokens`? must be <=|`truncate`|input is too long|prompt is too long"
+    r"|longer than the maximum model length",
     re.IGNORECASE,
 )
-_COUNTS = (
-    # TGI, twice; vLLM; llama-cpp-python; llama.cpp. The groups are "limit" and the parts of what was found.
-    re.compile(r"must have less than (?P<limit>\d+) tokens\. Given: (?P<found>\d+)"),
-    re.compile(r"must be <= (?P<limit>\d+)\. Given: (?P<found>\d+) `?inputs`? tokens"),
-    re.compile(
-        r"maximum context length is (?P<limit>\d+) tokens.*?(?P<found>\d+) (?:tokens )?in the messages", re.S
-    ),
-    re.compile(
-        r"maximum context length is (?P<limit>\d+) tokens.*?(?:requested|contains at least) (?P<found>\d+)",
-        re.S,
-    ),
-    re.compile(r"Requested tokens \((?P<found>\d+)\) exceed context window of (?P<limit>\d+)"),
-    re.compile(r"request \((?P<found>\d+) tokens\) exceeds the available context size \((?P<limit>\d+)"),
+_COUNTS = tuple(
+    # The groups are "limit" and "found", the tokens of the prompt (where that is not told, with those of the answer).
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        # TGI
+        r"must have less than (?P<limit>\d+) tokens\. Given: (?P<found>\d+)",
+        r"must be <= (?P<limit>\d+)\. Given: (?P<found>\d+) `?inputs`? tokens",
+        # OpenAI, vLLM, SGLang, llama-cpp-python
+        r"maximum context length (?:is|of) (?P<limit>\d+) tokens.*?(?P<found>\d+) (?:tokens )?(?:in|from) the (?:messages|input)",
+        r"maximum context length is (?P<limit>\d+) tokens.*?"
+        r"(?:requested|resulted in|contains at least|request has|prompt contains(?: at least)?) (?P<found>\d+)",
+        # vLLM, by its versions
+        r"prompt \(length (?P<found>\d+)\) is longer than the maximum model length of (?P<limit>\d+)",
+        r"passed (?P<found>\d+) input tokens.*?context length is only (?P<limit>\d+) tokens",
+        # SGLang; Mistral
+        r"input \((?P<found>\d+) tokens\) is longer than the model's context length \((?P<limit>\d+)",
+        r"contains (?P<found>\d+) tokens.*?model with (?P<limit>\d+) maximum context length",
+        # llama-cpp-python; llama.cpp
+        r"Requested tokens \((?P<found>\d+)\) exceed context window of (?P<limit>\d+)",
+        r"request \((?P<found>\d+) tokens\) exceeds the available context size \((?P<limit>\d+)",
+    )
 )
 _OVERLOADED = ("overloaded", "rate_limit", "rate limit", "queue_full")
 
@@ -67,16 +77,30 @@ def may_pass(error: BaseException) -> bool:
 def told(detail: str, private: Iterable[str] = ()) -> str:
     """A server's own words, short, in one line, and without any word of the conversation.
 
+    Servers quote what they were sent as JSON or Python has it (`I have\\nfever`), and cut it anywhere.
+
     Args:
         detail: what it says.
         private: texts of the conversation.
     """
-    line = " ".join(detail.split())
+    line = " ".join(_unescaped(detail).split())
     if not line or line.startswith("<"):
         return ""
     cut = line[:_LONGEST].rstrip(". ") + ("…" if len(line) > _LONGEST else "")
-    theirs = {word.casefold() for text in private for word in _WORD.findall(text)} - _HARMLESS
-    return _WORD.sub(lambda word: "…" if word[0].casefold() in theirs else word[0], cut)
+    theirs = {word for text in private for word in _WORD.findall(_unescaped(text).casefold())} - _HARMLESS
+
+    def kept(match: re.Match[str]) -> str:
+        word = match[0].casefold()
+        quoted = word in theirs or (
+            word not in _HARMLESS and any(their.startswith(word) or their.endswith(word) for their in theirs)
+        )
+        return "…" if quoted else match[0]
+
+    return _WORD.sub(kept, cut)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", text)
 
 
 def retry_after_of(value: str | None) -> float | None:

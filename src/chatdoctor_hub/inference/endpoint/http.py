@@ -178,7 +178,8 @@ class HttpLine:
         is_page = kind.startswith("text/html") or body[:64].lstrip().lower().startswith(
             (b"<!doctype html", b"<html")
         )
-        passing = status == 429 or status >= 500
+        # A gateway may fail on a route that is not there.
+        passing = status == 429 or (status >= 500 and not (status in (500, 501) and call.payload is None))
         if status >= 300 and not (call.lenient and not passing):
             if is_page and 400 <= status < 500 and status not in (401, 403, 408, 429):
                 raise no_chat_server(self.where, f"a web page ({status})", status)

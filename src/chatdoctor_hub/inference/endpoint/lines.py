@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -51,6 +52,7 @@ class Lines:
         self._opened: HttpLine | HostedLine | None = None
         self._closed = False
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
     def run(self, program: Program[Result]) -> Result:
         """Carry out a program in this thread."""
@@ -85,6 +87,9 @@ class Lines:
         return await run_async(program, ask)
 
     def _line(self) -> HttpLine | HostedLine:
+        if self._process != os.getpid():
+            # Forked. The connections are the parent's, who would get our answers, and we theirs; so may the lock be.
+            self._lock, self._opened, self._process = threading.Lock(), None, os.getpid()
         with self._lock:
             if self._closed:
                 raise GenerationError("Expected an open endpoint engine, found it closed; make a new one.")

@@ -14,6 +14,7 @@ from chatdoctor_hub.inference.endpoint.faults import no_chat_server
 __all__ = ["ServerInfo", "probe"]
 
 _MODELS = "/v1/models"
+_SHUT = (401, 403, 407)
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,19 @@ def probe(where: str, dialect: Dialect | None, model: str | None) -> Program[Ser
         EndpointAccessError: when it does not let us in.
         EndpointNotFoundError: when a web page is there.
     """
+    shut: Answer | None = None
     if dialect is None or dialect.name == "tgi":
         answer = yield Call("/info", lenient=True)
-        if found := _tgi(_let_in(answer, where), model):
+        # A page of another kind there, or a closed door, says nothing of the other routes.
+        if answer.status < 300 and (found := _tgi(answer.body, model)):
             return found
+        shut = answer if answer.status in _SHUT else None
     answer = yield Call(_MODELS, lenient=True)
-    models = _let_in(answer, where)
+    # Where all is known that there is to learn, a token that may chat but not list will do.
+    models = _let_in(answer, where) if dialect is None or model is None else answer.body
     listed = _listed(models)
+    if shut is not None and not listed:
+        _let_in(shut, where)
     if dialect is None:
         dialect = _by_models(listed, models)
     if dialect is None:
@@ -68,7 +75,7 @@ def probe(where: str, dialect: Dialect | None, model: str | None) -> Program[Ser
 
 
 def _let_in(answer: Answer, where: str) -> Any:
-    if answer.status in (401, 403, 407):
+    if answer.status in _SHUT:
         raise EndpointAccessError(
             f"{where}: expected to be let in, found {answer.status}; give api_key for this address.",
             status=answer.status,
