@@ -26,7 +26,12 @@ from chatdoctor_hub.langchain.loader import HOSTED, EngineLoader
 from chatdoctor_hub.langchain.messages import to_ai_chunk, to_ai_message
 from chatdoctor_hub.langchain.safety import OWN, read_safety, warn_without
 from chatdoctor_hub.langchain.serialising import make_loadable
-from chatdoctor_hub.langchain.settings import check_construction, check_known, in_one_sentence
+from chatdoctor_hub.langchain.settings import (
+    check_construction,
+    check_known,
+    from_environment,
+    in_one_sentence,
+)
 from chatdoctor_hub.langchain.tools import to_choice, to_tools
 from chatdoctor_hub.prompts import PromptPair
 
@@ -48,7 +53,8 @@ class ChatDoctor(BatchedModel):
         model: a release folder, a folder of a model or adapter, or the Hub id of one of these, which then runs
             in this process; "hf:org/name" for one that Hugging Face runs; with `base_url`, what the server
             calls it.
-        base_url: address of a server (TGI, vLLM, llama.cpp, transformers serve, or another OpenAI-like one).
+        base_url: address of a server (TGI, vLLM, llama.cpp, transformers serve, or another OpenAI-like one). With
+            neither model nor engine, CHATDOCTOR_BASE_URL and, for it alone, CHATDOCTOR_API_KEY of the environment.
         engine: an engine instead, such as `LocalEngine.of(...)` or `ScriptedEngine(...)`.
         safety: the prompt pair to answer under, or its id; the release's own by default. None answers without
             a safety prompt: it warns once, and each answer is marked (`serving_sha256` is None).
@@ -115,6 +121,7 @@ class ChatDoctor(BatchedModel):
     if not TYPE_CHECKING:
 
         def __init__(self, **settings: Any) -> None:
+            settings |= from_environment(settings)
             check_construction(type(self), settings, HOSTED, OWN)
             if isinstance(settings.get("model"), os.PathLike):
                 settings["model"] = os.fspath(settings["model"])

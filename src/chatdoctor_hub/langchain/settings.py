@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from chatdoctor_hub.errors import ConfigError
 
-__all__ = ["check_construction", "check_known", "in_one_sentence"]
+__all__ = ["check_construction", "check_known", "from_environment", "in_one_sentence"]
 
 _HERE = ("device", "dtype", "revision", "adapters", "quantization")
 _THERE = ("dialect", "provider")
@@ -41,6 +42,20 @@ _OTHER_NAMES = {
 }
 
 
+_WHERE = {"base_url": "CHATDOCTOR_BASE_URL", "api_key": "CHATDOCTOR_API_KEY"}
+
+
+def from_environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The server of the environment, with its token, for a model of which nothing was said.
+
+    The token belongs to that address, and is given to no other.
+    """
+    if any(settings.get(name) is not None for name in ("model", "base_url", "engine")):
+        return {}
+    found = {field: os.environ.get(name, "") for field, name in _WHERE.items() if settings.get(field) is None}
+    return {field: value for field, value in found.items() if value} if found.get("base_url") else {}
+
+
 def check_construction(kind: type[BaseModel], settings: Mapping[str, Any], hosted: str, own: str) -> None:
     """Refuse unknown arguments, a model given twice or not at all, and settings that it does not have.
 
@@ -61,7 +76,7 @@ def check_construction(kind: type[BaseModel], settings: Mapping[str, Any], hoste
         found = "both" if "engine" in given else "neither"
         raise ConfigError(
             f"Expected either model (a folder or Hub id) and base_url (of a server) or engine, found {found}; "
-            "give one of them."
+            f"give one of them{', or set CHATDOCTOR_BASE_URL' if found == 'neither' else ''}."
         )
     if "engine" in given:
         wrong, why = sorted(given & set(_OF_ENGINES)), "be the engine's own; give it to the engine"
