@@ -68,6 +68,7 @@ class ChatDoctor(BatchedModel):
         api_key: token for the server; a model in this process needs none.
         timeout: seconds that an answer may take; no limit by default in this process, the engine's own for a
             server.
+        chunk_timeout: seconds that a server's stream may be silent, before its first piece too; 60 by default.
         max_retries: further tries when a server is busy or out of reach; in this process there are none.
         adapter: which of the engine's adapters answers, "" for the bare base; the `model` of a call does the same
             for that call.
@@ -100,6 +101,7 @@ class ChatDoctor(BatchedModel):
     provider: str | None = None
     api_key: SecretStr | None = None
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    chunk_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_retries: int | None = Field(default=None, ge=0)
     adapter: str | None = None
     temperature: float = 0.0

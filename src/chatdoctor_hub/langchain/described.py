@@ -58,6 +58,7 @@ class DescribedModel(BaseChatModel):
         adapter: str | None
         dialect: str | None
         provider: str | None
+        chunk_timeout: float | None
         api_key: Any
         timeout: float | None
         max_retries: int | None
@@ -81,6 +82,7 @@ class DescribedModel(BaseChatModel):
             quantization=self.quantization,
             dialect=self.dialect,
             provider=self.provider,
+            chunk_timeout=self.chunk_timeout,
             api_key=self.api_key.get_secret_value() if self.api_key is not None else None,
             timeout=self.timeout,
             max_retries=self.max_retries,

@@ -36,7 +36,7 @@ class ModelChoice:
         prompt: a pair or its id; None for the release's own.
         device, dtype, revision, quantization: as `LocalEngine` takes them.
         adapters: as `LocalEngine` takes them, each a name and where it is.
-        dialect, provider, api_key, max_retries: as `EndpointEngine` takes them.
+        dialect, provider, api_key, chunk_timeout, max_retries: as `EndpointEngine` takes them.
         timeout: seconds for an answer.
     """
 
@@ -50,6 +50,7 @@ class ModelChoice:
     quantization: Quantization | None = None
     dialect: str | None = None
     provider: str | None = None
+    chunk_timeout: float | None = None
     api_key: str | None = field(default=None, repr=False)
     timeout: float | None = None
     max_retries: int | None = None
@@ -201,5 +202,6 @@ def _reach(choice: ModelChoice) -> Engine:
         "max_retries": choice.max_retries,
         "dialect": choice.dialect,
         "provider": choice.provider,
+        "chunk_timeout": choice.chunk_timeout,
     }
     return EndpointEngine(**{name: value for name, value in given.items() if value is not None})

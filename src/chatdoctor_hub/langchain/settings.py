@@ -14,7 +14,7 @@ from chatdoctor_hub.errors import ConfigError
 __all__ = ["check_construction", "check_known", "from_environment", "in_one_sentence"]
 
 _HERE = ("device", "dtype", "revision", "adapters", "quantization")
-_THERE = ("dialect", "provider")
+_THERE = ("dialect", "provider", "chunk_timeout")
 # What LangChain's standard parameters are for a server means nothing to an engine that is there already.
 _OF_ENGINES = ("safety", *_HERE, *_THERE, "api_key", "timeout", "max_retries", "base_url")
 _OTHER_NAMES = {
@@ -29,6 +29,7 @@ _OTHER_NAMES = {
     "huggingfacehub_api_token": "api_key",
     "token": "api_key",
     "request_timeout": "timeout",
+    "stream_chunk_timeout": "chunk_timeout",
     "prompt": "safety",
     "safety_prompt": "safety",
     "functions": "tools",

@@ -125,7 +125,8 @@ async def test_connections_are_used_again_in_a_loop(serve, connect) -> None:
     seen = set()
     for _ in range(5):
         assert [delta async for delta in engine.astream(asked("word"))]
-        client, _ = await engine._lines._opened._loops.get()
+        line = engine._lines._opened
+        client, _ = await line._loops.get(line._of_loop)
         lanes = client._transport
         seen |= {id(connection) for lane, _ in lanes.idle for connection in lane._pool.connections}
         assert lanes.busy == 0
@@ -138,7 +139,8 @@ async def test_connections_that_nobody_needs_are_closed(
     server = serve(echo)
     engine = connect(server.url, max_connections=6)
     await asyncio.gather(*(engine.agenerate(asked(f"word{number}")) for number in range(20)))
-    client, _ = await engine._lines._opened._loops.get()
+    line = engine._lines._opened
+    client, _ = await line._loops.get(line._of_loop)
     lanes = client._transport
     assert 1 < len(lanes.idle) <= 6
     monkeypatch.setattr("chatdoctor_hub.inference.endpoint.lanes._IDLE_SECONDS", 0.05)
@@ -153,7 +155,8 @@ async def test_connections_in_use_are_closed_with_their_responses(serve, connect
     engine = connect(serve(echo).url)
     stream = engine.astream(asked("a b c d"))
     await anext(stream)
-    client, _ = await engine._lines._opened._loops.get()
+    line = engine._lines._opened
+    client, _ = await line._loops.get(line._of_loop)
     lanes = client._transport
     await engine.aclose()
     await stream.aclose()

@@ -165,3 +165,24 @@ def test_a_server_of_something_else(connect) -> None:
         pytest.raises(EndpointNotFoundError, match="check base_url"),
     ):
         connect(url).generate(ChatRequest((USER,)))
+
+
+def test_a_closed_door_or_a_page_at_one_route_does_not_close_the_others() -> None:
+    for status in (401, 403, 500):
+        assert found_at({**ANSWERS["vllm"], "/info": status})[0].dialect.name == "vllm"
+
+    def spa(call: Call) -> Answer:
+        return (
+            Answer(200, None, is_page=True)
+            if call.path == "/info"
+            else Answer(200, ANSWERS["vllm"]["/v1/models"])
+        )
+
+    assert run(probe("http://x", None, None), spa).dialect.name == "vllm"
+
+
+def test_a_token_that_may_chat_but_not_list_will_do_where_all_is_known() -> None:
+    info = run(probe("http://x", DIALECTS["openai"], "gpt"), lambda call: Answer(403, {"error": "no"}))
+    assert info.model == "gpt"
+    with pytest.raises(EndpointAccessError):
+        run(probe("http://x", DIALECTS["openai"], None), lambda call: Answer(403, {"error": "no"}))

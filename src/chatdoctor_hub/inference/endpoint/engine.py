@@ -78,13 +78,13 @@ class EndpointEngine:
             )
         self._pair = as_pair(prompt)
         self._limits = Limits(timeout, chunk_timeout, max_retries, retry_seconds, max_connections)
-        self._address = Address.read(base_url) if base_url is not None else None
+        self._address = address = Address.read(base_url) if base_url is not None else None
         self._model = model
         self._lines = Lines(
             self._address,
             model,
             provider,
-            lambda: token_for(self._address, api_key),
+            lambda: token_for(address, api_key),
             dict(headers or {}),
             self._limits,
         )

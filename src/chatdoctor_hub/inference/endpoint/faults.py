@@ -48,7 +48,8 @@ _COUNTS = tuple(
         r"must have less than (?P<limit>\d+) tokens\. Given: (?P<found>\d+)",
         r"must be <= (?P<limit>\d+)\. Given: (?P<found>\d+) `?inputs`? tokens",
         # OpenAI, vLLM, SGLang, llama-cpp-python
-        r"maximum context length (?:is|of) (?P<limit>\d+) tokens.*?(?P<found>\d+) (?:tokens )?(?:in|from) the (?:messages|input)",
+        r"maximum context length (?:is|of) (?P<limit>\d+) tokens.*?"
+        r"(?P<found>\d+) (?:tokens )?(?:in|from) the (?:messages|input)",
         r"maximum context length is (?P<limit>\d+) tokens.*?"
         r"(?:requested|resulted in|contains at least|request has|prompt contains(?: at least)?) (?P<found>\d+)",
         # vLLM, by its versions
@@ -77,7 +78,7 @@ def may_pass(error: BaseException) -> bool:
 def told(detail: str, private: Iterable[str] = ()) -> str:
     """A server's own words, short, in one line, and without any word of the conversation.
 
-    Servers quote what they were sent as JSON or Python has it (`I have\\nfever`), and cut it anywhere.
+    Servers quote what they were sent as JSON or Python has it, line breaks written out, and cut it anywhere.
 
     Args:
         detail: what it says.

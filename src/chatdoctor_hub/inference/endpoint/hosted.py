@@ -63,7 +63,7 @@ class HostedLine:
         self._settings: dict[str, Any] = {"model": model, "provider": provider, "headers": headers}
         self._token = token
         self._slots = threading.BoundedSemaphore(limits.max_connections)
-        self._loops = PerLoop(self._of_loop, _close, limits.max_connections)
+        self._loops = PerLoop(_close, limits.max_connections)
 
     def _made(self, kind: type[Any], patience: float) -> Any:
         return kind(**self._settings, token=self._token, timeout=min(patience, self._limits.timeout))
@@ -109,7 +109,7 @@ class HostedLine:
 
     async def ask_async(self, call: Call) -> Answer:
         """`ask`, without blocking the event loop."""
-        client, slots = await self._loops.get()
+        client, slots = await self._loops.get(self._of_loop)
         async with slots:
             with self._in_our_words(call), anyio.fail_after(self._limits.timeout):
                 return Answer(200, await client.chat_completion(**_arguments(call)))
@@ -121,7 +121,7 @@ class HostedLine:
         assert call.assembler
         assembler = call.assembler()
         deadline = time.monotonic() + self._limits.timeout
-        _, slots = await self._loops.get()
+        _, slots = await self._loops.get(self._of_loop)
         with self._in_our_words(call, assembler):
             async with slots, self._made(AsyncInferenceClient, self._limits.chunk_timeout) as client:
                 async with aclosing(await client.chat_completion(**_arguments(call))) as chunks:

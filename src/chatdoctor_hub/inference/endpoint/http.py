@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any
 from urllib.request import getproxies
+from weakref import finalize
 
 import anyio
 import httpx
@@ -56,7 +58,7 @@ class HttpLine:
         self._client: httpx.Client | None = None
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(most)
-        self._loops = PerLoop(self._of_loop, httpx.AsyncClient.aclose, most)
+        self._loops = PerLoop(httpx.AsyncClient.aclose, most)
 
     def _settings(self, transport: Callable[..., Any]) -> dict[str, Any]:
         # Certificate authorities take 20 ms to read, and nobody asks for them without encryption.
@@ -123,6 +125,7 @@ class HttpLine:
         with self._lock:
             if self._client is None:
                 self._client = httpx.Client(**self._settings(partial(ClockedTransport, limits=self._pool)))
+                finalize(self, _close, self._client, os.getpid())
             client = self._client
         request = self._request(client, call, clock)
         if not client.trust_env:  # then the transport is our own
@@ -133,7 +136,7 @@ class HttpLine:
 
     async def ask_async(self, call: Call) -> Answer:
         """`ask`, without blocking the event loop."""
-        client, slots = await self._loops.get()
+        client, slots = await self._loops.get(self._of_loop)
         async with slots:
             with self._in_our_words(), anyio.fail_after(self._limits.timeout):
                 clock = self._clock(call)
@@ -147,7 +150,7 @@ class HttpLine:
         """`pieces`, without blocking the event loop."""
         assert call.assembler
         assembler = call.assembler()
-        client, slots = await self._loops.get()
+        client, slots = await self._loops.get(self._of_loop)
         async with slots:
             with self._in_our_words(assembler):
                 clock = self._clock(call)
@@ -246,6 +249,12 @@ class HttpLine:
         """`close`, waiting for those of this event loop."""
         await self._loops.aclose()
         self.close()
+
+
+def _close(client: httpx.Client, process: int) -> None:
+    # In a fork, the connections are the parent's, and their locks may be as they were in the middle of something.
+    if os.getpid() == process:
+        client.close()
 
 
 def _headers(address: Address, token: str | None, given: Mapping[str, str]) -> httpx.Headers:

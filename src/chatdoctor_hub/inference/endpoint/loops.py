@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
+from weakref import ref
 
 __all__ = ["PerLoop"]
 
@@ -18,13 +19,11 @@ class PerLoop:
     that end loops in order, close these before the loop (`loop.shutdown_asyncgens`).
 
     Args:
-        make: makes a client.
-        end: closes one.
+        end: closes a client.
         slots: how many may use it at once.
     """
 
-    def __init__(self, make: Callable[[], Any], end: Callable[[Any], Awaitable[None]], slots: int) -> None:
-        self._make = make
+    def __init__(self, end: Callable[[Any], Awaitable[None]], slots: int) -> None:
         self._end = end
         self._slots = slots
         self._held: dict[
@@ -32,8 +31,12 @@ class PerLoop:
         ] = {}
         self._lock = threading.Lock()
 
-    async def get(self) -> tuple[Any, asyncio.Semaphore]:
-        """The client of the running loop, and what limits its use."""
+    async def get(self, make: Callable[[], Any]) -> tuple[Any, asyncio.Semaphore]:
+        """The client of the running loop, and what limits its use.
+
+        Args:
+            make: makes a client.
+        """
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
         if held is None:
@@ -41,21 +44,17 @@ class PerLoop:
                 # Whoever ended these loops without ceremony has left their connections to the collector.
                 for ended in [known for known in self._held if known.is_closed()]:
                     del self._held[ended]
-            keeper = self._keep(loop)
+            keeper = _keep(make(), self._end, loop, ref(self))
             client = await anext(keeper)
             held = (keeper, client, asyncio.Semaphore(self._slots))
             with self._lock:
                 self._held[loop] = held
         return held[1], held[2]
 
-    async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any, None]:
-        client = self._make()
-        try:
-            yield client
-        finally:
-            with self._lock:
-                self._held.pop(loop, None)
-            await self._end(client)
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let go of the client of a loop, which is being closed."""
+        with self._lock:
+            self._held.pop(loop, None)
 
     async def aclose(self) -> None:
         """Close the client of the running loop."""
@@ -70,6 +69,21 @@ class PerLoop:
         for loop, (keeper, _, _) in everything:
             if loop.is_running():
                 asyncio.run_coroutine_threadsafe(_end(keeper), loop)
+
+
+async def _keep(
+    client: Any,
+    end: Callable[[Any], Awaitable[None]],
+    loop: asyncio.AbstractEventLoop,
+    owner: ref[PerLoop],
+) -> AsyncGenerator[Any, None]:
+    # No circle of references: the loop is told to close the client as soon as nobody has it any more.
+    try:
+        yield client
+    finally:
+        if (known := owner()) is not None:
+            known.forget(loop)
+        await end(client)
 
 
 async def _end(keeper: AsyncGenerator[Any, None]) -> None:
