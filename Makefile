@@ -43,6 +43,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/corpus_build.py
 	$(BIN)/python bench/train.py
 	$(BIN)/python bench/train.py --scale
+	$(BIN)/python bench/chat.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from langchain_core.messages import (
@@ -191,10 +192,17 @@ def to_ai_chunk(
 
 
 def _words(text: str) -> AIMessageChunk:
-    """A chunk of nothing but words, as nearly all are: copied, which takes half as long as making one."""
-    held: dict[str, Any] = {"additional_kwargs": {}, "response_metadata": {}}
-    calls: dict[str, Any] = {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
-    return _WORDLESS.model_copy(update={"content": text, **held, **calls})
+    """A chunk of nothing but words, as nearly all are: a copy with contents of its own, a third of making one."""
+    chunk = copy(_WORDLESS)
+    vars(chunk).update(
+        content=text,
+        additional_kwargs={},
+        response_metadata={},
+        tool_calls=[],
+        invalid_tool_calls=[],
+        tool_call_chunks=[],
+    )
+    return chunk
 
 
 def _content(delta: ChatDelta, blocks: bool) -> Any:
