@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-matrix fuzz lint format bench clean
+.PHONY: quickstart test test-slow test-properties test-matrix fuzz lint format bench clean
 
 quickstart: $(STAMP)
 	$(BIN)/chatdoctor quickstart
@@ -16,6 +16,10 @@ test: $(STAMP)
 # The whole path as a user walks it, on the real data where it is at hand; minutes.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# The properties on examples that were never tried.
+test-properties: $(STAMP)
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "hypothesis and not slow" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # The lowest and the newest versions that the dependency ranges allow, each in an environment of its own.
 test-matrix:

@@ -257,7 +257,7 @@ SPLICE = st.tuples(
 )
 
 
-@settings(deadline=2000, max_examples=250)
+@settings(max_examples=250)
 @given(st.sampled_from(SEEDS), st.lists(SPLICE, max_size=4))
 def test_damaged_files_give_dialogues_problems_or_one_sentence(
     tmp_path_factory: pytest.TempPathFactory, seed: bytes, splices: list[tuple[int, int, bytes]]
