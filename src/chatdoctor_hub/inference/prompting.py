@@ -12,7 +12,8 @@ from chatdoctor_hub.inference.beginnings import Beginnings
 from chatdoctor_hub.inference.engine import apply_prompt, check_characters
 from chatdoctor_hub.inference.grammar import Grammar, Grammars, Guide
 from chatdoctor_hub.inference.row import Row
-from chatdoctor_hub.inference.tools import Answering, AnswerReader, TemplateReader, without_oldest_turn
+from chatdoctor_hub.inference.shortening import without_oldest_turn
+from chatdoctor_hub.inference.tools import Answering, AnswerReader, TemplateReader
 from chatdoctor_hub.inference.types import ChatRequest
 from chatdoctor_hub.prompts import FORMS, PromptPair
 

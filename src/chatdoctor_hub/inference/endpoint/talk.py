@@ -14,8 +14,8 @@ from chatdoctor_hub.inference.endpoint.probing import ServerInfo, probe
 from chatdoctor_hub.inference.endpoint.rawly import raw_answer, raw_call, speaks_raw
 from chatdoctor_hub.inference.endpoint.replies import Assembler, read_reply
 from chatdoctor_hub.inference.endpoint.requests import chat_payload, private_texts
-from chatdoctor_hub.inference.endpoint.shortening import without_oldest_turn
 from chatdoctor_hub.inference.engine import apply_prompt
+from chatdoctor_hub.inference.shortening import without_oldest_turn
 from chatdoctor_hub.inference.types import ChatReply, ChatRequest
 from chatdoctor_hub.prompts import PromptPair
 

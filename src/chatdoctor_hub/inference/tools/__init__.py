@@ -11,7 +11,7 @@ from __future__ import annotations
 from chatdoctor_hub.inference.tools.answering import Answering
 from chatdoctor_hub.inference.tools.call_reading import CallReader
 from chatdoctor_hub.inference.tools.forms import OWN_FORM, ToolForm, learn_form
-from chatdoctor_hub.inference.tools.history import check_calls, has_calls, without_oldest_turn
+from chatdoctor_hub.inference.tools.history import check_calls, has_calls
 from chatdoctor_hub.inference.tools.reading import AnswerReader, Piece, Thinking
 from chatdoctor_hub.inference.tools.rendering import ToolTemplate
 from chatdoctor_hub.inference.tools.template_reading import TemplateReader
@@ -29,5 +29,4 @@ __all__ = [
     "check_calls",
     "has_calls",
     "learn_form",
-    "without_oldest_turn",
 ]

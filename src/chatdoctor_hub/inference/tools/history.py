@@ -7,7 +7,7 @@ from typing import Any
 
 from chatdoctor_hub.errors import DataFormatError
 
-__all__ = ["check_calls", "has_calls", "without_oldest_turn"]
+__all__ = ["check_calls", "has_calls"]
 
 
 def has_calls(messages: Sequence[Mapping[str, Any]]) -> bool:
@@ -36,17 +36,3 @@ def check_calls(messages: Sequence[Mapping[str, Any]]) -> None:
                 f"Expected the result in message {number} to belong to a call of an assistant's message before "
                 "it, found no call of that id; put the message with tool_calls before it."
             )
-
-
-def without_oldest_turn(messages: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...] | None:
-    """A conversation without its oldest turn: what was asked, and all that was said until the next question.
-
-    Returns:
-        The leading system messages and the newer turns; None where only the newest turn is left.
-    """
-    lead = 0
-    while lead < len(messages) and messages[lead].get("role") in ("system", "developer"):
-        lead += 1
-    asked = [at for at in range(lead, len(messages)) if messages[at].get("role") == "user"]
-    later = [at for at in asked if at > lead]
-    return (*messages[:lead], *messages[later[0] :]) if later else None
